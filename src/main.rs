@@ -1,0 +1,3 @@
+//! The `tidegate` program: hands over to [`tidegate::cli`].
+
+fn main() {}

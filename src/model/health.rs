@@ -1,0 +1,56 @@
+//! Health in Argo CD's words and order.
+
+/// Health of one object or of an application, best first: the order in which Argo CD takes the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HealthStatus {
+    /// Works as declared.
+    Healthy,
+    /// Stopped on purpose, waiting for somebody.
+    Suspended,
+    /// On its way.
+    Progressing,
+    /// Not there.
+    Missing,
+    /// Failed, or will not get there.
+    Degraded,
+    /// Cannot be told.
+    Unknown,
+}
+
+impl HealthStatus {
+    /// Argo CD's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Suspended => "Suspended",
+            Self::Progressing => "Progressing",
+            Self::Missing => "Missing",
+            Self::Degraded => "Degraded",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A health with the sentence that explains it (empty when there is nothing to explain).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The status.
+    pub status: HealthStatus,
+    /// Why, in one sentence.
+    pub message: String,
+}
+
+impl Health {
+    /// A health with its reason.
+    #[must_use]
+    pub fn new(status: HealthStatus, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// Healthy, nothing to add.
+    #[must_use]
+    pub fn healthy() -> Self {
+        Self::new(HealthStatus::Healthy, "")
+    }
+}

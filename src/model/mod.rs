@@ -1,0 +1,69 @@
+//! The nouns of Tidegate, as plain values.
+//!
+//! Nothing in here does I/O, knows a clock, logs, or derives serde: wire formats belong to `declare`, `status` and the
+//! edges. Collections are ordered so that iterating one is deterministic.
+
+pub mod action;
+pub mod application;
+pub mod gate;
+pub mod health;
+pub mod history;
+pub mod object;
+pub mod plan;
+pub mod release;
+pub mod revision;
+pub mod rollout;
+
+pub use action::{Action, Notice, NoticeKind, Outcome};
+pub use application::{
+    AppName, Application, Declared, Deletion, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy,
+};
+pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
+pub use health::{Health, HealthStatus};
+pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
+pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey};
+pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
+pub use release::{Digest, Release, ReleaseRef};
+pub use revision::Revision;
+pub use rollout::{Lane, Position, RevertReason, Rollout, WaveRecord};
+
+/// A moment. Pure code receives it as an argument and never asks for it.
+pub type Timestamp = jiff::Timestamp;
+
+/// A length of time, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// The span of `seconds`.
+    #[must_use]
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds * 1000)
+    }
+
+    /// The moment that lies this long after `start`; saturates at the end of time.
+    #[must_use]
+    pub fn after(self, start: Timestamp) -> Timestamp {
+        start
+            .checked_add(jiff::SignedDuration::from_millis(i64::try_from(self.0).unwrap_or(i64::MAX)))
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether this much time has passed between `start` and `now`.
+    #[must_use]
+    pub fn has_passed(self, start: Timestamp, now: Timestamp) -> bool {
+        now >= self.after(start)
+    }
+}
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ms = self.0;
+        match ms {
+            _ if ms % 1000 != 0 => write!(f, "{ms}ms"),
+            _ if ms % 60_000 != 0 || ms == 0 => write!(f, "{}s", ms / 1000),
+            _ if ms % 3_600_000 != 0 => write!(f, "{}m", ms / 60_000),
+            _ => write!(f, "{}h", ms / 3_600_000),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Kubernetes objects as raw JSON, and the keys that name them.
+//!
+//! Objects stay raw from Git to the API server, because typed structs drop fields that they do not know. Typed views
+//! are for reading only.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// Which cluster an object lives in. One agent writes to one cluster today; the key has room for more.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(pub Arc<str>);
+
+impl ClusterName {
+    /// The cluster that the agent runs in.
+    #[must_use]
+    pub fn local() -> Self {
+        Self(Arc::from("in-cluster"))
+    }
+}
+
+/// API group and kind, without a version: what identity is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupKind {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Kind, such as `Deployment`.
+    pub kind: String,
+}
+
+impl GroupKind {
+    /// A group and kind by name.
+    #[must_use]
+    pub fn new(group: &str, kind: &str) -> Self {
+        Self { group: group.to_owned(), kind: kind.to_owned() }
+    }
+
+    /// Whether this is `group`/`kind`.
+    #[must_use]
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+}
+
+impl std::fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.group.is_empty() { f.write_str(&self.kind) } else { write!(f, "{}.{}", self.kind, self.group) }
+    }
+}
+
+/// What names one object: cluster, group and kind, namespace (empty for cluster-scoped), name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The cluster that holds the object.
+    pub cluster: ClusterName,
+    /// Group and kind.
+    pub kind: GroupKind,
+    /// Namespace; empty when the kind is cluster-scoped.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// A key in the local cluster.
+    #[must_use]
+    pub fn local(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
+        Self {
+            cluster: ClusterName::local(),
+            kind: GroupKind::new(group, kind),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{}/{}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One object as it was declared, staged or read: a key, the API version to speak, and the raw JSON body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// What names it.
+    pub key: ObjectKey,
+    /// API version within the group, such as `v1`.
+    pub version: String,
+    /// The whole object, `apiVersion`, `kind` and `metadata` included.
+    pub body: Arc<Value>,
+}
+
+/// Why a JSON value is not a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// A field that every object needs is absent or not a string.
+    #[error("field `{0}` is missing or not a string")]
+    MissingField(&'static str),
+    /// The document is no mapping.
+    #[error("a Kubernetes object is a mapping with apiVersion, kind and metadata")]
+    NotAMapping,
+}
+
+impl Object {
+    /// Reads the key out of a raw object.
+    ///
+    /// # Errors
+    /// When `apiVersion`, `kind` or `metadata.name` is missing or not a string.
+    pub fn from_value(cluster: &ClusterName, body: Value) -> Result<Self, ObjectError> {
+        if !body.is_object() {
+            return Err(ObjectError::NotAMapping);
+        }
+        let text = |pointer: &str, field: &'static str| {
+            body.pointer(pointer)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .ok_or(ObjectError::MissingField(field))
+        };
+        let api_version = text("/apiVersion", "apiVersion")?;
+        let kind = text("/kind", "kind")?;
+        let name = text("/metadata/name", "metadata.name")?;
+        let namespace = body.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let key = ObjectKey {
+            cluster: cluster.clone(),
+            kind: GroupKind::new(group, kind),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let version = version.to_owned();
+        Ok(Self { key, version, body: Arc::new(body) })
+    }
+
+    /// `group/version`, or `version` for the core group.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.key.kind.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.key.kind.group, self.version)
+        }
+    }
+
+    /// A copy with another body under the same key.
+    #[must_use]
+    pub fn with_body(&self, body: Value) -> Self {
+        Self { key: self.key.clone(), version: self.version.clone(), body: Arc::new(body) }
+    }
+
+    /// The text at a JSON pointer.
+    #[must_use]
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.body.pointer(pointer).and_then(Value::as_str)
+    }
+
+    /// The whole number at a JSON pointer.
+    #[must_use]
+    pub fn int(&self, pointer: &str) -> Option<i64> {
+        self.body.pointer(pointer).and_then(Value::as_i64)
+    }
+
+    /// The annotation `name`.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.body.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+
+    /// The label `name`.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.body.get("metadata")?.get("labels")?.get(name)?.as_str()
+    }
+
+    /// `metadata.uid`, empty when the object was never stored.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.text("/metadata/uid").unwrap_or_default()
+    }
+
+    /// `metadata.resourceVersion`, empty when the object was never stored.
+    #[must_use]
+    pub fn resource_version(&self) -> &str {
+        self.text("/metadata/resourceVersion").unwrap_or_default()
+    }
+
+    /// Whether the object is being deleted.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.text("/metadata/deletionTimestamp").is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_without_a_name_is_refused_by_field() {
+        let body = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}});
+        assert_eq!(Object::from_value(&ClusterName::local(), body), Err(ObjectError::MissingField("metadata.name")));
+    }
+}

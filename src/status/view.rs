@@ -1,0 +1,48 @@
+//! The one internal view of an app that every reader gets an encoding of.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Report;
+use crate::model::{AppName, Application, Measurement, Quarantined, Record, ReleaseRef, Revision, Timestamp};
+
+/// An app as it stands after a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppView {
+    /// Its name.
+    pub name: AppName,
+    /// Namespace of the Application resource (the agent's own).
+    pub namespace: String,
+    /// UID of the Application resource; empty before it exists.
+    pub uid: String,
+    /// resourceVersion of the Application resource.
+    pub resource_version: String,
+    /// `metadata.generation` of the Application resource.
+    pub generation: i64,
+    /// When the Application resource was created.
+    pub created_at: Option<Timestamp>,
+    /// URL of the repository, without credentials.
+    pub repository: String,
+    /// Where Git is, when that is known.
+    pub revision: Option<Revision>,
+    /// The last good declaration.
+    pub application: Option<Arc<Application>>,
+    /// What Git says.
+    pub desired: Option<ReleaseRef>,
+    /// What runs: Stable.
+    pub effective: Option<ReleaseRef>,
+    /// What was refused: the quarantined Release that Git still asks for.
+    pub held: Option<Quarantined>,
+    /// What the pass said.
+    pub report: Report,
+    /// Durable intent and past.
+    pub record: Record,
+    /// Samples of gates that are not decided yet, by gate.
+    pub samples: BTreeMap<String, Vec<Measurement>>,
+    /// When the phase last changed.
+    pub phase_since: Timestamp,
+    /// When health last changed.
+    pub health_since: Timestamp,
+    /// When live was last compared with Git.
+    pub reconciled_at: Timestamp,
+}
