@@ -140,9 +140,6 @@ func (p *plane) layOut() error {
 			"--initial-cluster=testplane=http://" + peer,
 			"--quota-backend-bytes=4294967296",
 			"--log-level=warn",
-			// On data used before, the member still goes by its old peer
-			// address. It is alone, so this matters to nobody.
-			"--strict-reconfig-check=false",
 		},
 	}
 	if p.options.unsafeNoFsync {
@@ -171,6 +168,9 @@ func (p *plane) layOut() error {
 			// lifecycle controller, which the plane has none of, clears it.
 			"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
 			"--allow-privileged=true",
+			// Watches that stay open would hold a stopping server for a
+			// minute; with this it gives them two seconds.
+			"--shutdown-send-retry-after=true",
 			"--profiling=false",
 			"--max-requests-inflight=1500",
 			"--max-mutating-requests-inflight=800",

@@ -198,4 +198,6 @@ func (p *plane) ready() answer {
 	return line
 }
 
-func round(d time.Duration) float64 { return float64(d.Round(10*time.Millisecond)) / float64(time.Second) }
+func round(d time.Duration) float64 {
+	return float64(d.Round(10*time.Millisecond)) / float64(time.Second)
+}
