@@ -127,6 +127,8 @@ pub enum RequestVerb {
     Refresh,
     /// Apply what Git says now, where sync is manual.
     Sync,
+    /// Go on with deletions that exceed the cap.
+    Confirm,
     /// Something that this version does not know: answered, never ignored.
     Unknown,
 }

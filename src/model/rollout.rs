@@ -29,8 +29,6 @@ pub enum Position {
     },
     /// StatefulSets and DaemonSets whose template changes go to Target, and are judged.
     Trailing,
-    /// What left Git is pruned; then the Target is the new Stable.
-    Pruning,
     /// Everything goes back to Stable.
     Reverting {
         /// Why.

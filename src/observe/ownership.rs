@@ -62,6 +62,18 @@ pub fn owner_of(live: &Object, path: &[&str]) -> Option<String> {
         .and_then(|entry| Some(entry.get("manager")?.as_str()?.to_owned()))
 }
 
+/// Another tool that applies this workload: it owns the pod template by server-side apply, or is Helm.
+#[must_use]
+pub fn other_applier(live: &Object) -> Option<String> {
+    let applies = |entry: &&Value| {
+        let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+        let is_other = manager != FIELD_MANAGER && manager != REPLICAS_MANAGER;
+        let by_apply = entry.get("operation").and_then(Value::as_str) == Some("Apply");
+        is_other && (by_apply || manager == "helm") && entry.pointer("/fieldsV1/f:spec/f:template").is_some()
+    };
+    Some(entries(live).find(applies)?.get("manager")?.as_str()?.to_owned())
+}
+
 /// JSON pointers to what others added inside `spec.template` and we do not own, deepest and last first, so that removing
 /// one does not move another. Applying again does not remove such additions.
 #[must_use]

@@ -74,8 +74,7 @@ pub fn stage(inputs: &Inputs<'_>) -> Stage {
     };
     let target = || whole(inputs.target, inputs);
     if matches!(rollout.lane, Lane::FirstSync) {
-        let removal = if rollout.position == Position::Pruning { Removal::Prune } else { Removal::Nothing };
-        return finish(inputs, target(), removal);
+        return finish(inputs, target(), Removal::Nothing);
     }
     match &rollout.position {
         Position::Preparing => finish(inputs, preparing(inputs, &moving_now(inputs)), Removal::Nothing),
@@ -88,7 +87,6 @@ pub fn stage(inputs: &Inputs<'_>) -> Stage {
             keep_others(&mut objects, inputs.stable, inputs);
             finish(inputs, objects, Removal::Nothing)
         }
-        Position::Pruning => finish(inputs, target(), Removal::Prune),
         Position::Reverting { pods_are_back: false, .. } => {
             finish(inputs, reverting(inputs, rollout), Removal::Nothing)
         }

@@ -128,15 +128,20 @@ func startPlayer(ctx context.Context, config *rest.Config, o options, e *exporte
 	return p, nil
 }
 
-// patient waits out an API server that is not there. A refused connection
-// means that nothing was sent, so trying again is always safe; and without
-// this, informers would back off for up to half a minute.
+// patient waits out an API server that is not there, or that has no etcd. A
+// refused connection means that nothing was sent, and reading has no effect,
+// so trying again is safe; and without this, informers would back off for up
+// to half a minute, and go on doing so after the server is back.
 type patient struct{ base http.RoundTripper }
 
 func (t patient) RoundTrip(request *http.Request) (*http.Response, error) {
 	for {
 		response, err := t.base.RoundTrip(request)
-		if !errors.Is(err, syscall.ECONNREFUSED) {
+		switch {
+		case err == nil && request.Method == http.MethodGet && response.StatusCode >= http.StatusInternalServerError:
+			response.Body.Close()
+			err = errors.New(response.Status)
+		case !errors.Is(err, syscall.ECONNREFUSED):
 			return response, err
 		}
 		select {

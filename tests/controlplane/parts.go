@@ -29,6 +29,8 @@ type part struct {
 	// addresses must be free before a start: a process that was killed, or
 	// that still shuts down, may hold them for a moment.
 	addresses []string
+	// patience is how long the part may take to stop before it is killed.
+	patience time.Duration
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd // nil while stopped

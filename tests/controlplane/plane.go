@@ -129,7 +129,10 @@ func (p *plane) layOut() error {
 	p.etcd = &part{
 		name: "etcd", program: "etcd", logFile: at("etcd.log"),
 		addresses: []string{etcd, peer},
-		ready:     probe(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, p.etcdURL+"/health"),
+		// It would wait seven seconds for its clients to leave; its log
+		// makes good for a kill.
+		patience: 2 * time.Second,
+		ready:    probe(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, p.etcdURL+"/health"),
 		args: []string{
 			"--name=testplane",
 			"--data-dir=" + at("etcd"),
@@ -149,6 +152,7 @@ func (p *plane) layOut() error {
 	p.apiserver = &part{
 		name: "apiserver", program: "kube-apiserver", logFile: at("apiserver.log"),
 		addresses: []string{api},
+		patience:  20 * time.Second,
 		ready:     probe(client, p.server+"/readyz"),
 		args: []string{
 			"--etcd-servers=" + p.etcdURL,
@@ -181,6 +185,7 @@ func (p *plane) layOut() error {
 	p.manager = &part{
 		name: "controller-manager", program: "kube-controller-manager", logFile: at("controller-manager.log"),
 		addresses: []string{manager},
+		patience:  10 * time.Second,
 		ready:     probe(client, "https://"+manager+"/healthz"),
 		args: []string{
 			"--kubeconfig=" + at("manager.kubeconfig"),
@@ -309,9 +314,7 @@ func (p *plane) shutdown() {
 		}
 		all.Go(func() {
 			if part == p.etcd && !p.temporary {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				defer cancel()
-				_ = part.stop(ctx)
+				_ = stopPart(context.Background(), part)
 				return
 			}
 			_ = part.kill()

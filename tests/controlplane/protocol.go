@@ -17,9 +17,6 @@ type answer map[string]any
 // commandTimeout bounds one command; starting a part takes the longest.
 const commandTimeout = 90 * time.Second
 
-// stopTimeout is how long a part may take to stop before it is killed.
-const stopTimeout = 30 * time.Second
-
 // readLines reads the commands. The end of input calls off whatever is being
 // done, unless commands are still waiting: a plane whose commands come from
 // a pipe that is closed at once is to carry them out first.
@@ -119,7 +116,7 @@ func (p *plane) handle(ctx context.Context, words []string) (answer, error) {
 }
 
 func stopPart(ctx context.Context, part *part) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	ctx, cancel := context.WithTimeout(ctx, part.patience)
 	defer cancel()
 	return part.stop(ctx)
 }
