@@ -169,7 +169,7 @@ pub(super) fn sickness(workload: &Workload, restarts_max: u32) -> Option<String>
 
 /// What one sample comes to.
 #[must_use]
-pub(crate) fn verdict(analysis: &Analysis, value: f64) -> (Verdict, String) {
+pub fn verdict(analysis: &Analysis, value: f64) -> (Verdict, String) {
     match (analysis.min, analysis.max) {
         (Some(min), _) if value < min => (Verdict::Fail, format!("{value} is below the minimum {min}")),
         (_, Some(max)) if value > max => (Verdict::Fail, format!("{value} is above the maximum {max}")),

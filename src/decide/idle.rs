@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Draft, removal, rolling};
+use super::{Draft, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
     Action, Application, Capacity, Declared, Lane, Millis, Position, Release, ReleaseRef, Rollout, WaveRecord,
@@ -34,6 +34,7 @@ fn settle_declared(draft: &mut Draft<'_>, application: &Application, target: &Re
         if !draft.has_moved {
             removal::prune(draft, application);
             keep_release_when_quiet(draft);
+            draft.actions.extend(transitions::droppable(draft));
         }
         return;
     }

@@ -14,7 +14,7 @@ mod transitions;
 
 use std::collections::BTreeMap;
 
-pub use gates::variables;
+pub use gates::{variables, verdict};
 pub use transitions::notices;
 
 use crate::diff::Changes;
@@ -70,6 +70,9 @@ pub struct Failure {
 pub struct Decision {
     /// The new durable state, when the position moves. Writing it ends the pass.
     pub record: Option<Record>,
+    /// Whether the record may stay in memory for now, because the status that is published anyway says the same: a
+    /// first sync that completed costs one state write less.
+    pub is_lazy: bool,
     /// What to do when it does not.
     pub actions: Vec<Action>,
     /// What to say.
@@ -102,6 +105,7 @@ struct Draft<'a> {
     s: &'a Situation<'a>,
     record: Record,
     has_moved: bool,
+    is_lazy: bool,
     actions: Vec<Action>,
     wake_at: Option<Timestamp>,
     phase: crate::status::Phase,
@@ -116,6 +120,7 @@ impl<'a> Draft<'a> {
             s,
             record: s.history.record.clone().unwrap_or_default(),
             has_moved: false,
+            is_lazy: false,
             actions: Vec::new(),
             wake_at: None,
             phase: crate::status::Phase::Idle,
@@ -150,6 +155,7 @@ impl<'a> Draft<'a> {
         let report = reports::report(&self);
         let needs_write = self.has_moved || (!self.s.is_mirrored && self.s.history.record.is_some());
         let actions = if needs_write { Vec::new() } else { self.actions };
-        Decision { record: needs_write.then_some(self.record), actions, report, wake_at: self.wake_at }
+        let record = needs_write.then_some(self.record);
+        Decision { record, is_lazy: self.is_lazy, actions, report, wake_at: self.wake_at }
     }
 }

@@ -7,8 +7,9 @@ use crate::diff::{Cause, Changes};
 use crate::health::health;
 use crate::model::marks::ANNOTATION_RELEASE;
 use crate::model::{
-    Action, Application, Declared, GateRecord, Health, HealthStatus, Lane, Millis, ObjectKey, OnFailure, PastOutcome,
-    Position, ReleaseRef, RevertReason, RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
+    Action, Application, Declared, GateRecord, Health, HealthStatus, Lane, Millis, Notice, NoticeKind, Object,
+    ObjectKey, OnFailure, PastOutcome, PausePolicy, Position, ReleaseRef, RevertReason, RollbackPolicy, Rollout,
+    Timestamp, Verdict, WaveRecord,
 };
 use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
 use crate::stage::{Standing, collapse, moving, stand};
@@ -156,10 +157,15 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     if let Some(message) = sick.into_iter().find_map(|workload| gates::sickness(workload, rollout.plan.restarts_max)) {
         return shut(draft, rollout, "health", message);
     }
+    if let Some(key) = paused_by_user(draft) {
+        draft.phase = Phase::Waiting;
+        return draft.blocked_since(
+            format!("{key} is paused by `kubectl rollout pause`: resume it to go on"),
+            record.started_at,
+        );
+    }
     if !draft.s.changes.is_empty() {
-        if draft.s.changes.has_drift() {
-            draft.remarks.push(drift_fact(draft.s.changes));
-        }
+        report_contention(draft);
         draft.blocked_since(format!("wave {} is being applied", wave.name), record.started_at);
         reconcile(draft);
         return check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
@@ -184,6 +190,39 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
         }
         ready_at => judge(draft, rollout, index, ready_at.unwrap_or(draft.s.now)),
     }
+}
+
+/// The workload that a person paused, where the Application says that people may.
+fn paused_by_user(draft: &Draft<'_>) -> Option<ObjectKey> {
+    let may_pause = draft.application().is_some_and(|application| application.pause == PausePolicy::User);
+    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
+    paused.filter(|_| may_pause).map(|(key, _)| key.clone())
+}
+
+fn is_paused(object: &Object) -> bool {
+    object.body.pointer("/spec/paused") == Some(&serde_json::Value::Bool(true))
+}
+
+/// Says who keeps a wave from its shape, when somebody does.
+fn report_contention(draft: &mut Draft<'_>) {
+    if !draft.s.changes.has_drift() {
+        return;
+    }
+    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
+    let fact = match paused {
+        Some((key, workload)) => {
+            let by = crate::observe::ownership::owner_of(&workload.object, &["spec", "paused"]);
+            format!(
+                "Contended: {key} was paused by `{}`; it is resumed, since pause is `agent`",
+                by.unwrap_or_else(|| "somebody".to_owned())
+            )
+        }
+        None => drift_fact(draft.s.changes),
+    };
+    if paused.is_some() {
+        draft.phase = Phase::Contended;
+    }
+    draft.blocked(fact);
 }
 
 /// Whether a workload's pods are judged by the health gate: those on Target's template.
@@ -447,6 +486,18 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
         let is_awaited = s.changes.remove_fields.iter().any(|removal| removal.live.key == *key);
         if is_awaited || !may_try(draft, key) {
             continue;
+        }
+        if change.cause == Cause::Drifted
+            && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
+        {
+            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
+            let message = format!("{key} was changed{by}; it is put back");
+            draft.actions.push(Action::Notice(Notice {
+                app,
+                kind: NoticeKind::Warning,
+                reason: "DriftCorrected",
+                message,
+            }));
         }
         let live = s.live.objects.get(key);
         let is_adopted = change.cause == Cause::Adopted;

@@ -3,13 +3,16 @@
 use super::{Draft, rolling};
 use crate::model::history::{COMPLETED_MAX, PAST_WITH_WAVES_MAX};
 use crate::model::{
-    Action, AppName, Notice, NoticeKind, Past, PastOutcome, Position, Record, RevertReason, Rollout, Timestamp, Verdict,
+    Action, AppName, Lane, Notice, NoticeKind, Past, PastOutcome, Position, Record, RevertReason, Rollout, Timestamp,
+    Verdict,
 };
 use crate::status::Phase;
 
 /// The Target is the new Stable.
 pub(super) fn complete(draft: &mut Draft<'_>) {
-    let Some(target) = draft.record.rollout.as_ref().map(|rollout| rollout.target.clone()) else { return };
+    let Some(rollout) = &draft.record.rollout else { return };
+    draft.is_lazy = rollout.lane == Lane::FirstSync;
+    let target = rollout.target.clone();
     draft.record.completed.retain(|digest| *digest != target.digest);
     draft.record.completed.push(target.digest);
     let excess = draft.record.completed.len().saturating_sub(COMPLETED_MAX);
