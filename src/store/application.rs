@@ -240,7 +240,9 @@ mod tests {
                 places(value, &format!("{pointer}/{key}"), found);
             }),
             Value::Array(list) => {
-                list.iter().enumerate().for_each(|(index, value)| places(value, &format!("{pointer}/{index}"), found))
+                for (index, value) in list.iter().enumerate() {
+                    places(value, &format!("{pointer}/{index}"), found);
+                }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
