@@ -40,12 +40,15 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) async fn open(arguments: &ConnectionArgs) -> anyhow::Result<Self> {
         super::install_cryptography();
+        // kube's errors tell their whole chain themselves: as a source they would be printed twice.
         let mut config = match &arguments.context {
-            None => kube::Config::infer().await.context("no cluster to talk to")?,
+            None => kube::Config::infer().await.map_err(|error| anyhow!("no cluster to talk to: {error}"))?,
             Some(context) => {
                 let options =
                     kube::config::KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
-                kube::Config::from_kubeconfig(&options).await.context("no cluster to talk to")?
+                kube::Config::from_kubeconfig(&options)
+                    .await
+                    .map_err(|error| anyhow!("no cluster to talk to: {error}"))?
             }
         };
         config.read_timeout = Some(REQUEST_TIMEOUT);
@@ -96,7 +99,7 @@ impl Connection {
             Ok(value) => Ok(Some(value)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(kube::Error::Api(status)) => Err(anyhow!("the API server refused: {}", status.message)),
-            Err(error) => Err(anyhow::Error::new(error).context("failed to ask the API server")),
+            Err(error) => Err(anyhow!("failed to ask the API server: {error}")),
         }
     }
 }
