@@ -78,9 +78,13 @@ impl Wire for Value {
 /// The Secrets that keep `release`, one or more.
 #[must_use]
 pub fn keep(namespace: &str, owner: &str, release: &Release) -> Vec<Object> {
+    keep_in_parts(namespace, owner, release, PART_BYTES_MAX)
+}
+
+fn keep_in_parts(namespace: &str, owner: &str, release: &Release, part_bytes_max: usize) -> Vec<Object> {
     let packed = pack(release);
     let checksum = sha256_hex(&packed);
-    let chunks: Vec<&[u8]> = packed.chunks(PART_BYTES_MAX).collect();
+    let chunks: Vec<&[u8]> = packed.chunks(part_bytes_max).collect();
     chunks
         .iter()
         .enumerate()
@@ -263,11 +267,12 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_restored_exactly_from_parts_in_any_order() {
-        for (bytes, count) in [(10, 1), (3_000_000, 3)] {
+        for (bytes, part_bytes_max, count) in [(10, PART_BYTES_MAX, 1), (1_200_000, PART_BYTES_MAX, 2), (3000, 256, 12)]
+        {
             let release = release("shop", bytes);
-            let mut parts = keep("tidegate", "team-a", &release);
+            let mut parts = keep_in_parts("tidegate", "team-a", &release, part_bytes_max);
             assert_eq!(parts.len(), count);
-            assert_eq!(keep("tidegate", "team-a", &release), parts, "the same bytes again");
+            assert_eq!(keep_in_parts("tidegate", "team-a", &release, part_bytes_max), parts, "the same bytes again");
             parts.reverse();
             assert_eq!(restore(&parts).unwrap(), release);
             assert!(parts.iter().all(|part| digest_of(part) == Some(release.reference.digest)));
@@ -293,8 +298,8 @@ mod tests {
 
     #[test]
     fn incomplete_mixed_and_broken_parts_are_refused() {
-        let parts = keep("tidegate", "team-a", &release("shop", 3_000_000));
-        let other = keep("tidegate", "team-a", &release("shop", 2_900_000));
+        let parts = keep_in_parts("tidegate", "team-a", &release("shop", 3000), 1024);
+        let other = keep_in_parts("tidegate", "team-a", &release("shop", 2900), 1024);
         let [first, second, third] = parts.as_slice() else { panic!("three parts") };
         let mut bytes = data_of(second).unwrap();
         bytes[100] ^= 1;
