@@ -133,6 +133,23 @@ pub enum RequestVerb {
     Unknown,
 }
 
+impl Request {
+    /// Reads an annotation's value: the verb is what stands before the first colon.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let word = text.split_once(':').map_or(text, |(verb, _)| verb).trim();
+        let verb = match word {
+            "abort" => RequestVerb::Abort,
+            "rollback" => RequestVerb::Rollback,
+            "retry" => RequestVerb::Retry,
+            "refresh" => RequestVerb::Refresh,
+            "sync" => RequestVerb::Sync,
+            _ => RequestVerb::Unknown,
+        };
+        Self { verb, text: text.to_owned() }
+    }
+}
+
 impl Record {
     /// Whether this very attempt failed before.
     #[must_use]
