@@ -81,6 +81,7 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_second(1_000_000 + seconds).unwrap();
         let past = |id: u64, outcome, reason: &str| Past {
             id,
+            lane: crate::model::Lane::Waves,
             release: ReleaseRef {
                 digest: Digest([1; 32]),
                 attempt: 0,

@@ -28,7 +28,16 @@ pub(super) fn end(draft: &mut Draft<'_>, outcome: PastOutcome, reason: String) {
     let Some(rollout) = draft.record.rollout.take() else { return };
     let (release, started_at) = (rollout.target, rollout.started_at);
     let past = &mut draft.record.past;
-    past.push(Past { id: rollout.id, release, started_at, ended_at, outcome, reason, waves: rollout.waves });
+    past.push(Past {
+        id: rollout.id,
+        release,
+        lane: rollout.lane,
+        started_at,
+        ended_at,
+        outcome,
+        reason,
+        waves: rollout.waves,
+    });
     let excess = past.len().saturating_sub(keep);
     past.drain(..excess);
     let with_waves = past.len().saturating_sub(PAST_WITH_WAVES_MAX);

@@ -93,6 +93,8 @@ pub struct Past {
     pub id: u64,
     /// The Release.
     pub release: ReleaseRef,
+    /// Which way it took.
+    pub lane: super::Lane,
     /// When it started.
     pub started_at: Timestamp,
     /// When it ended.
@@ -144,6 +146,7 @@ impl Request {
             "retry" => RequestVerb::Retry,
             "refresh" => RequestVerb::Refresh,
             "sync" => RequestVerb::Sync,
+            "confirm" => RequestVerb::Confirm,
             _ => RequestVerb::Unknown,
         };
         Self { verb, text: text.to_owned() }

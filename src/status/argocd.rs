@@ -201,11 +201,9 @@ fn operation_times(view: &AppView) -> Option<(Timestamp, Option<Timestamp>)> {
         Phase::Held => Some(match rollout {
             Some(rollout) => match &rollout.position {
                 Position::Held { since, .. } => (rollout.started_at, Some(*since)),
-                Position::Preparing
-                | Position::Wave { .. }
-                | Position::Trailing
-                | Position::Pruning
-                | Position::Reverting { .. } => (rollout.started_at, Some(view.phase_since)),
+                Position::Preparing | Position::Wave { .. } | Position::Trailing | Position::Reverting { .. } => {
+                    (rollout.started_at, Some(view.phase_since))
+                }
             },
             None => {
                 last.map_or((view.phase_since, Some(view.phase_since)), |past| (past.started_at, Some(past.ended_at)))

@@ -40,6 +40,7 @@ pub(crate) fn past(id: u64, release: ReleaseRef, outcome: PastOutcome) -> Past {
     Past {
         id,
         release,
+        lane: Lane::Waves,
         started_at: at(start),
         ended_at: at(start + 60),
         outcome,
@@ -177,6 +178,7 @@ pub(crate) fn measuring(name: &str) -> AppView {
         position: Position::Wave { index: 0 },
         waves: vec![WaveRecord { gates: vec![gate("health", Verdict::Pass, 420)], ..wave("canary", 405, None) }],
         stable_hashes: BTreeMap::new(),
+        added: std::collections::BTreeSet::new(),
         pods_to_revert: BTreeMap::new(),
     };
     AppView {

@@ -170,7 +170,7 @@ pub fn rollout(view: &AppView) -> Value {
         health: HealthWords::of(&view.report.health),
         sync: view.report.sync.as_str(),
         id: current.map(|rollout| rollout.id).or(last.map(|past| past.id)),
-        lane: current.map(|rollout| lane(rollout.lane)),
+        lane: current.map(|rollout| rollout.lane).or(last.map(|past| past.lane)).map(lane),
         target: current.map(|rollout| version(&rollout.target)).or(last.map(|past| version(&past.release))),
         position: current.map(place),
         started_at: current.map(|rollout| rollout.started_at).or(last.map(|past| past.started_at)).map(millis),
@@ -273,7 +273,7 @@ fn current_waves(view: &AppView, rollout: &Rollout) -> Vec<WaveDocument> {
     let mut waves: Vec<WaveDocument> = rollout.waves.iter().map(wave_document).collect();
     let is_judging = match &rollout.position {
         Position::Wave { .. } | Position::Trailing => true,
-        Position::Preparing | Position::Pruning | Position::Reverting { .. } | Position::Held { .. } => false,
+        Position::Preparing | Position::Reverting { .. } | Position::Held { .. } => false,
     };
     if let Some(current) = waves.last_mut().filter(|_| is_judging) {
         let decided: Vec<String> = current.gates.iter().map(|gate| gate.gate.clone()).collect();

@@ -162,7 +162,6 @@ pub(super) fn place(rollout: &Rollout) -> Place {
             Place { wave: Some(WavePlace { name, index: *index, count }), progress, ..plain("Wave") }
         }
         Position::Trailing => plain("Trailing"),
-        Position::Pruning => plain("Pruning"),
         Position::Reverting { reason, since, pods_are_back: _ } => turned("Reverting", reason, *since),
         Position::Held { reason, since } => turned("Held", reason, *since),
     }
@@ -179,7 +178,6 @@ pub(super) fn sentence(rollout: &Rollout) -> String {
             format!("{target}: wave {} of {} ({name})", index + 1, waves.len())
         }
         Position::Trailing => format!("{target}: StatefulSets and DaemonSets follow"),
-        Position::Pruning => format!("{target}: pruning what left Git"),
         Position::Reverting { reason, .. } => format!("reverting {target}: {reason}"),
         Position::Held { reason, .. } => format!("{target} is held: {reason}"),
     }

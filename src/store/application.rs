@@ -164,6 +164,7 @@ pub fn settle(mut record: Record, stable_in_status: Option<Digest>) -> Record {
     record.past.push(Past {
         id: rollout.id,
         release: rollout.target,
+        lane: rollout.lane,
         started_at: rollout.started_at,
         ended_at,
         outcome: PastOutcome::Completed,
@@ -180,7 +181,7 @@ fn has_completed(rollout: &Rollout, stable_in_status: Option<Digest>) -> bool {
         Lane::Waves | Lane::Express | Lane::Direct => false,
     };
     let is_forward = match rollout.position {
-        Position::Preparing | Position::Wave { .. } | Position::Trailing | Position::Pruning => true,
+        Position::Preparing | Position::Wave { .. } | Position::Trailing => true,
         Position::Reverting { .. } | Position::Held { .. } => false,
     };
     is_first && is_forward && stable_in_status == Some(rollout.target.digest)

@@ -1,6 +1,6 @@
 //! Records in which every field is set and every variant occurs, for the tests of this folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Analysis, Capacity, ClusterName, Digest, GateRecord, Lane, Measurement, Millis, NoDataRule, ObjectKey, OnFailure,
@@ -118,6 +118,7 @@ pub(super) fn rollout() -> Rollout {
         position: Position::Wave { index: 1 },
         waves: waves(),
         stable_hashes: BTreeMap::from([(deployment("web"), "6d4b75cb6d".to_owned())]),
+        added: BTreeSet::from([deployment("extra")]),
         pods_to_revert: BTreeMap::from([(deployment("web"), 3)]),
     }
 }
@@ -128,6 +129,7 @@ pub(super) fn rich() -> Record {
     let past = outcomes.into_iter().map(|outcome| Past {
         id: 3,
         release: release(2),
+        lane: Lane::Express,
         started_at: at(1),
         ended_at: at(2),
         outcome,
@@ -168,13 +170,8 @@ pub(super) fn records() -> Vec<Record> {
         RevertReason::RevertedInGit,
         RevertReason::Superseded { by: text() },
     ];
-    let mut positions = vec![
-        Position::Preparing,
-        Position::Wave { index: 0 },
-        Position::Wave { index: 19 },
-        Position::Trailing,
-        Position::Pruning,
-    ];
+    let mut positions =
+        vec![Position::Preparing, Position::Wave { index: 0 }, Position::Wave { index: 19 }, Position::Trailing];
     for reason in reasons {
         positions.push(Position::Held { reason: reason.clone(), since: at(70) });
         positions.push(Position::Reverting { reason: reason.clone(), since: at(71), pods_are_back: false });

@@ -56,6 +56,7 @@ wire_struct!(Quarantined { digest: "digest", attempt: "attempt", version: "versi
 wire_struct!(Past {
     id: "id",
     release: "release",
+    lane: "lane",
     started_at: "startedAt",
     ended_at: "endedAt",
     outcome: "outcome",
@@ -74,6 +75,7 @@ wire_struct!(Rollout {
     position: "position",
     waves: "waves",
     stable_hashes: "stableHashes",
+    added: "added",
     pods_to_revert: "podsToRevert",
 });
 
@@ -83,7 +85,6 @@ wire_tagged!(Position, "at" {
     Preparing: "preparing" {},
     Wave: "wave" { index: "index" },
     Trailing: "trailing" {},
-    Pruning: "pruning" {},
     Reverting: "reverting" { reason: "reason", since: "since", pods_are_back: "podsAreBack" },
     Held: "held" { reason: "reason", since: "since" },
 });

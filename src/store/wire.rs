@@ -3,7 +3,7 @@
 //! Enters and leaves: plain values and `serde_json::Value`. Reading is strict on purpose: a field that is missing,
 //! unknown or of another type is an error, because a record that lost a part must stop its app, not mislead it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -260,6 +260,19 @@ impl<T: Wire> Wire for BTreeMap<ObjectKey, T> {
                 Ok((key, T::from_wire(value, &at)?))
             })
             .collect()
+    }
+}
+
+impl Wire for BTreeSet<ObjectKey> {
+    fn to_wire(&self) -> Value {
+        Value::Array(self.iter().map(|key| Value::String(key_text(key))).collect())
+    }
+
+    fn from_wire(value: &Value, at: &Path<'_>) -> Result<Self, StoreError> {
+        let keys = value.as_array().ok_or_else(|| at.broken("not a list"))?;
+        let read =
+            |key: &Value| key.as_str().and_then(parse_key).ok_or_else(|| at.broken("not a list of objects' keys"));
+        keys.iter().map(read).collect()
     }
 }
 
