@@ -1,1 +1,4 @@
-//! To be written.
+//! One file per subcommand, each thin: arguments in, text and an exit code out.
+
+pub mod schema;
+pub mod validate;

@@ -10,7 +10,7 @@ use super::application::PlanChoice;
 use super::built_in::built_in_plans;
 use super::file::{ParsedApp, ParsedFile, ParsedPlan};
 use super::nearest::did_you_mean;
-use super::problem::{Position, Problem, shown};
+use super::problem::{PROBLEMS_HELD_MAX, Position, Problem, shown};
 use crate::model::{AppName, Application, WavePlan};
 
 /// What Git declares at a Revision.
@@ -39,9 +39,10 @@ pub fn assemble(files: &BTreeMap<String, Arc<ParsedFile>>, known: &BTreeMap<AppN
         let result = resolve_app(&declarations, &plans, &mut problems);
         apps.insert(name.clone(), result);
     }
+    let hiding = files.values().find(|file| file.hides_names);
     for (name, declared_in) in known {
         if !apps.contains_key(name)
-            && let Some(held) = not_certainly_removed(name, declared_in, files)
+            && let Some(held) = not_certainly_removed(name, declared_in, files.get(declared_in), hiding)
         {
             apps.insert(name.clone(), Err(held));
         }
@@ -146,13 +147,13 @@ fn declared_twice(kind: &str, name: &str, places: &[(&str, usize, Position)]) ->
 fn not_certainly_removed(
     name: &AppName,
     declared_in: &str,
-    files: &BTreeMap<String, Arc<ParsedFile>>,
+    own: Option<&Arc<ParsedFile>>,
+    hiding: Option<&Arc<ParsedFile>>,
 ) -> Option<Vec<Problem>> {
-    if let Some(file) = files.get(declared_in).filter(|file| !file.problems.is_empty()) {
-        return Some(file.problems.clone());
+    if let Some(file) = own.filter(|file| !file.problems.is_empty()) {
+        return Some(file.problems.iter().take(PROBLEMS_HELD_MAX).cloned().collect());
     }
-    let file = files.values().find(|file| file.hides_names)?;
-    let first = file.problems.first()?;
+    let first = hiding?.problems.first()?;
     let mut problem = first.clone();
     problem.message = format!("Application `{name}` left {declared_in} and may be declared here: {}", first.message);
     Some(vec![problem])

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::application::{PLAN_INLINE, Read, read_application};
 use super::nearest::nearest;
 use super::plan::read_plan;
-use super::problem::{Position, Problem, Sink, shown};
+use super::problem::{PROBLEMS_HELD_MAX, Position, Problem, Sink, shown};
 use super::read::{Mapping, Place};
 use super::scalar::{Resolved, resolve};
 use super::shape::{APPLICATION, WAVE_PLAN};
@@ -71,6 +71,12 @@ impl ParsedFile {
         &self.apps
     }
 
+    /// How many plans it declares, good or bad.
+    #[must_use]
+    pub const fn plan_count(&self) -> usize {
+        self.plans.len()
+    }
+
     /// The plans that are good.
     pub(super) fn good_plans(&self) -> impl Iterator<Item = (String, Arc<WavePlan>)> {
         self.plans.iter().filter_map(|plan| Some((plan.name.clone(), Arc::clone(plan.plan.as_ref().ok()?))))
@@ -85,16 +91,17 @@ impl ParsedFile {
     }
 
     /// Holds everything that the file declares, because part of it cannot be read.
-    fn hold_all(&mut self, broken: &[Problem]) {
+    fn hold_all(&mut self, broken: Vec<Problem>) {
+        let held = &broken[..broken.len().min(PROBLEMS_HELD_MAX)];
         for app in &mut self.apps {
-            app.read =
-                Err(broken.iter().cloned().chain(app.read.as_ref().err().into_iter().flatten().cloned()).collect());
+            let own = app.read.as_ref().err().into_iter().flatten();
+            app.read = Err(held.iter().chain(own).cloned().collect());
         }
         for plan in &mut self.plans {
-            plan.plan =
-                Err(broken.iter().cloned().chain(plan.plan.as_ref().err().into_iter().flatten().cloned()).collect());
+            let own = plan.plan.as_ref().err().into_iter().flatten();
+            plan.plan = Err(held.iter().chain(own).cloned().collect());
         }
-        self.problems.extend(broken.iter().cloned());
+        self.problems.extend(broken);
     }
 }
 
@@ -151,7 +158,7 @@ pub fn parse_file(path: &str, text: &[u8]) -> ParsedFile {
     }
     if !broken.is_empty() {
         parsed.hides_names = true;
-        parsed.hold_all(&broken);
+        parsed.hold_all(broken);
     }
     parsed.problems.sort_by_key(|problem| (problem.line, problem.column));
     parsed

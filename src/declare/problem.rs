@@ -90,8 +90,12 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Problems kept per document: more than a person fixes in one go, and each may be shown in a status.
-const PROBLEMS_MAX: usize = 50;
+/// Problems kept per document: more than a person fixes in one go. A hostile file of 1 MiB holds about 4,000 documents
+/// of that many mistakes, at about 300 B each: 24 MB.
+const PROBLEMS_MAX: usize = 20;
+
+/// Problems of a file that an app is held with: the first ones are mended first.
+pub(super) const PROBLEMS_HELD_MAX: usize = 10;
 
 /// Text of a user's file as messages quote it: one line, without control characters, at most 60 characters.
 pub(super) fn shown(text: &str) -> String {

@@ -11,6 +11,9 @@ use super::shape::{Field, Kind, PLACEHOLDERS, QUERY_BYTES_MAX, Rule, Shape};
 use super::tree::{Content, Entry, Node, Scalar};
 use crate::model::{Millis, Replicas};
 
+/// Entries of one mapping: our largest has 11, and a thousand labels are nobody's.
+const ENTRIES_MAX: usize = 1000;
+
 /// A value and the path of the field that holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Place<'a> {
@@ -69,6 +72,14 @@ impl<'a> Place<'a> {
         None
     }
 
+    /// The entries of a mapping, cut off and reported where there are too many to compare each with each.
+    fn within_limit(&self, entries: &'a [Entry], sink: &mut Sink<'_>) -> &'a [Entry] {
+        if entries.len() > ENTRIES_MAX {
+            self.report(sink, format!("has {} fields", entries.len()), format!("at most {ENTRIES_MAX} are read"));
+        }
+        &entries[..entries.len().min(ENTRIES_MAX)]
+    }
+
     /// The items of a list.
     fn items(&self, min: usize, max: usize, sink: &mut Sink<'_>) -> Vec<Place<'a>> {
         let Content::Sequence(items) = &self.node.content else {
@@ -104,6 +115,7 @@ impl<'a> Mapping<'a> {
             place.report(sink, message, format!("its fields are {}", names.join(", ")));
             return None;
         };
+        let entries = place.within_limit(entries, sink);
         let mapping = Self { at: place.node.at, field: place.field.clone(), shape, entries };
         for (index, entry) in entries.iter().enumerate() {
             let field = mapping.path(&shown(&entry.key));
@@ -288,6 +300,7 @@ impl<'a> Mapping<'a> {
             place.report(sink, format!("is {}, a mapping is needed", place.what()), "write one `key: value` per line");
             return;
         };
+        let entries = place.within_limit(entries, sink);
         for (index, entry) in entries.iter().enumerate() {
             let label = Place { node: &entry.value, field: format!("{}.{}", place.field, shown(&entry.key)) };
             if entries[..index].iter().any(|earlier| earlier.key == entry.key) {

@@ -265,11 +265,11 @@ fn a_bad_input_is_refused_at_its_line_column_and_field() {
         (MINIMAL_PLAN, "spec:", "spec:\n  analysis: [{name: a, provider: p, query: q, max: 1, interval: 10ms}]", (6, 65, "spec.analysis[0].interval", "out of range")),
         // YAML itself.
         (MINIMAL, "  version", "\tversion", (6, 2, "", "not valid YAML")),
-        (MINIMAL, "1.4.0", "[1.4.0", (7, 3, "", "not valid YAML")),
+        (MINIMAL, "1.4.0", "[1.4.0", (7, 9, "", "not valid YAML")),
         (MINIMAL, "1.4.0", "*nowhere", (6, 12, "", "not valid YAML")),
         (MINIMAL, "1.4.0", "!Ref x", (6, 17, "", "the tag `!Ref` is not read")),
         (MINIMAL, "1.4.0", "1\u{0}4", (6, 13, "", "NUL")),
-        (MINIMAL, "  version: 1.4.0\n", "<<<<<<< HEAD\n  version: 1.4.0\n=======\n  version: 1.5.0\n>>>>>>> b\n", (7, 10, "", "not valid YAML")),
+        (MINIMAL, "  version: 1.4.0\n", "<<<<<<< HEAD\n  version: 1.4.0\n=======\n  version: 1.5.0\n>>>>>>> b\n", (6, 1, "", "not valid YAML")),
     ];
     let mut wrong = Vec::new();
     for (good, from, to, (line, column, field, message)) in cases {
@@ -561,4 +561,14 @@ fn schema_and_parser_know_the_same_fields_and_kinds_of_values() {
             assert!(problems.iter().any(|problem| problem.message == "unknown field `surprise`"), "{kind} {path}");
         }
     }
+}
+
+#[test]
+fn a_mapping_with_too_many_fields_is_refused_without_comparing_them_all() {
+    let many: String = (0..60_000).map(|index| format!("  k{index}: \n")).collect();
+    let problems = parse_file("a.yaml", format!("{MINIMAL}{many}").as_bytes()).problems;
+    assert!(problems.iter().any(|problem| problem.message.contains("more than 50000 values")), "{problems:?}");
+    let many: String = (0..2000).map(|index| format!("  k{index}: \n")).collect();
+    let problems = parse_file("a.yaml", format!("{MINIMAL}{many}").as_bytes()).problems;
+    assert!(problems.iter().any(|problem| problem.hint == "at most 1000 are read"), "{problems:?}");
 }
