@@ -16,9 +16,9 @@ mod crds;
 mod history;
 mod output;
 mod request;
-// mod schema;
+pub mod schema;
 mod status;
-// mod validate;
+pub mod validate;
 mod why;
 
 use clap::{Parser, Subcommand};
@@ -35,10 +35,10 @@ struct Arguments {
 enum Command {
     /// Run the agent
     Agent(Box<crate::config::AgentArgs>),
-    // /// Check declarations without a cluster
-    // Validate(validate::ValidateArgs),
-    // /// Print the JSON Schema of declarations
-    // Schema(schema::SchemaArgs),
+    /// Check declarations without a cluster
+    Validate(validate::Arguments),
+    /// Print the JSON Schema of declarations
+    Schema(schema::Arguments),
     /// Print the custom resource definitions as YAML
     Crds,
     /// Show where apps stand
@@ -67,8 +67,8 @@ const FAILED: u8 = 2;
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Agent(arguments) => agent::run(&arguments),
-        // Command::Validate(arguments) => validate::run(arguments),
-        // Command::Schema(arguments) => schema::run(arguments),
+        Command::Validate(arguments) => return validate::run(&arguments),
+        Command::Schema(arguments) => return schema::run(&arguments),
         Command::Crds => crds::run(),
         Command::Status(arguments) => once(status::run(&arguments)),
         Command::Why(arguments) => once(why::run(&arguments)),
