@@ -25,7 +25,8 @@ async fn the_agent_wakes_at_once_when_it_is_late_and_for_a_poke() {
 
 #[tokio::test]
 async fn the_end_of_a_watch_wakes_the_agent() {
-    let outside = open(&Script::serve(vec![Answer::text(503, "")]).await).await;
+    let script = Script::serve(vec![Answer::text(503, "")]).await;
+    let outside = open(&script).await;
     let scope = Scope { kind: GroupKind::new("", "Pod"), version: "v1".to_owned(), namespace: None };
     outside.watch(&scope, "1");
     let error = Some(ApiError::Server("HTTP status 503".to_owned()));

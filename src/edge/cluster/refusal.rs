@@ -175,7 +175,11 @@ fn said(cause: &Cause, kind: &GroupKind) -> String {
         "FieldValueNotSupported" => cause.message().rfind("supported values: ").map(|at| &cause.message()[at..]),
         _ => None,
     };
-    let field = cut(cause.field());
+    let field = match cause.field() {
+        // A rule over the whole object.
+        "<nil>" => "the object".to_owned(),
+        field => cut(field),
+    };
     match detail {
         Some(detail) if !is_secret(kind) => format!("{field}: {words}: {}", cut(detail)),
         Some(_) | None => format!("{field}: {}", cut(words)),
@@ -353,12 +357,13 @@ mod tests {
             {"reason": "FieldValueNotSupported",
                 "message": "Unsupported value: \"hunter2\": supported values: \"Always\"", "field": "spec.d"},
             {"reason": "FieldValueDuplicate", "message": "Duplicate value: \"hunter2\"", "field": "spec.e"},
+            {"reason": "FieldValueInvalid", "message": "Invalid value: hunter2", "field": "<nil>"},
         ]});
         let told = "spec.a: invalid value; metadata.name: required: name or generateName; spec.b: required; \
             spec.c: forbidden: may not change; spec.d: unsupported value: supported values: \"Always\"; \
-            spec.e: duplicate value";
+            spec.e: duplicate value; the object: invalid value";
         let tersely = "spec.a: invalid value; metadata.name: required; spec.b: required; spec.c: forbidden; \
-            spec.d: unsupported value; spec.e: duplicate value";
+            spec.d: unsupported value; spec.e: duplicate value; the object: invalid value";
         let denied = "admission webhook \"policy.example\" denied the request: no privileged containers";
         let none = json!({});
         let strict = "strict decoding error: unknown field \"spec.replica\", duplicate field \"spec.a\"";
