@@ -239,7 +239,6 @@ mod git_placeholder {
     pub(super) struct GitSource;
 
     impl GitSource {
-        #[expect(clippy::needless_pass_by_value, reason = "the Git edge's signature")]
         pub(super) fn open(_settings: GitSettings) -> Result<Self, SourceError> {
             Ok(Self)
         }
