@@ -6,5 +6,10 @@ pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    // What says "deadline has elapsed" is the limit on the time to connect.
+    if innermost.is::<tokio::time::error::Elapsed>() {
+        "no connection in time".to_owned()
+    } else {
+        innermost.to_string()
+    }
 }

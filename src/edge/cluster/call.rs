@@ -66,7 +66,8 @@ impl Call {
 pub(super) struct Caller {
     client: kube::Client,
     reads: Semaphore,
-    writes: Semaphore,
+    /// Permits to write; reads have their own, so that neither starves the other.
+    pub(super) writes: Semaphore,
     /// Requests so far.
     pub(super) counts: Arc<RequestCounts>,
 }

@@ -188,6 +188,21 @@ async fn each_write_says_who_writes_and_when_to_give_up() {
 }
 
 #[tokio::test]
+async fn writes_wait_for_writes_and_reads_do_not() {
+    let stored = || Answer::json(200, &map("x").body);
+    let (script, cluster) = open(vec![stored(), stored()]).await;
+    let all_permits = cluster.api.caller.writes.acquire_many(4).await.unwrap();
+    let object = map("x");
+    let mut create = std::pin::pin!(cluster.create(&object));
+    assert!(futures::poll!(&mut create).is_pending());
+    cluster.get(&object.key, "v1").await.unwrap();
+    assert_eq!(script.lines()[2..], ["GET /api/v1/namespaces/shop/configmaps/x"]);
+    drop(all_permits);
+    create.await.unwrap();
+    assert_eq!(script.lines().len(), 4);
+}
+
+#[tokio::test]
 async fn status_is_put_where_the_kind_has_it() {
     let body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}});
     let (script, cluster) = open(vec![Answer::json(200, &body)]).await;
