@@ -22,7 +22,7 @@ pub use application::{
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
 pub use health::{Health, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
-pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey};
+pub use object::{ClusterName, FIELD_MANAGER, GroupKind, Object, ObjectError, ObjectKey};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
 pub use release::{Digest, Release, ReleaseRef};
 pub use revision::Revision;
