@@ -323,6 +323,9 @@ async fn a_lost_or_broken_clone_is_made_anew() {
             "lost" => std::fs::remove_dir_all(fixture.path("store")).unwrap(),
             "no objects" => std::fs::remove_dir_all(folder.join("objects")).unwrap(),
             "no packs" => std::fs::remove_dir_all(folder.join("objects/pack")).unwrap(),
+            "locked by a process that was killed" => {
+                std::fs::write(folder.join("refs/heads/main.lock"), "").unwrap();
+            }
             "garbage" => {
                 for entry in std::fs::read_dir(folder.join("objects/pack")).unwrap().flatten() {
                     let bytes = std::fs::metadata(entry.path()).unwrap().len();
@@ -341,7 +344,7 @@ async fn a_lost_or_broken_clone_is_made_anew() {
     }
     // Found by the poll itself, when the branch moves.
     let mut known = commit;
-    for how in ["lost", "no objects", "no packs", "garbage"] {
+    for how in ["lost", "no objects", "no packs", "garbage", "locked by a process that was killed"] {
         break_it(how);
         fixture.write("readme", how);
         fixture.commit(how);
