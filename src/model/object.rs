@@ -7,10 +7,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// The name under which we own fields: every write of ours carries it, and nothing else may (server-side apply tells
-/// managers apart by this text alone).
-pub const FIELD_MANAGER: &str = "tidegate";
-
 /// Which cluster an object lives in. One agent writes to one cluster today; the key has room for more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterName(pub Arc<str>);

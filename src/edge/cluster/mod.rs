@@ -22,7 +22,8 @@ pub use self::counts::{RequestCounts, Verb};
 use self::kinds::{KindTable, Known};
 use self::watch::Watches;
 use super::query::encode_pairs;
-use crate::model::{ClusterName, FIELD_MANAGER, GroupKind, Object, ObjectKey};
+use crate::model::marks::FIELD_MANAGER;
+use crate::model::{ClusterName, GroupKind, Object, ObjectKey};
 use crate::world::{ApiError, ApplyOptions, Event, Kinds, Listed, Part, Preconditions, Scope};
 
 /// How long a connection may take to come about: less than a call may (5 s), so that the report says which it was.
