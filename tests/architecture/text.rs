@@ -124,8 +124,9 @@ pub(crate) fn words<'a>(code: &'a str, needle: &'a str) -> impl Iterator<Item = 
     code.match_indices(needle).map(|(at, _)| at).filter(move |&at| {
         let before = code[..at].chars().next_back();
         let after = code[at + needle.len()..].chars().next();
-        !(needle.starts_with(is_part) && before.is_some_and(is_part))
-            && !(needle.ends_with(is_part) && after.is_some_and(is_part))
+        let continues_left = needle.starts_with(is_part) && before.is_some_and(is_part);
+        let continues_right = needle.ends_with(is_part) && after.is_some_and(is_part);
+        !continues_left && !continues_right
     })
 }
 
