@@ -7,10 +7,18 @@ use std::path::{Path, PathBuf};
 mod rules;
 mod text;
 
-use rules::{Source, check, unreached};
+use rules::{Source, check, mark_tests, unreached};
 
 /// Test files that may sleep, each with its reason. Everything else waits for what is to happen.
-const SLEEPS_ALLOWED: &[(&str, &str)] = &[("tests/architecture.rs", "has the word in planted violations")];
+const SLEEPS_ALLOWED: &[(&str, &str)] = &[
+    ("tests/architecture.rs", "has the word in planted violations"),
+    ("tests/support/patience.rs", "waits for what no watch announces; the one place of the stories that does"),
+];
+
+/// Where the program starts.
+fn source_roots() -> [String; 2] {
+    ["src/lib.rs".to_owned(), "src/main.rs".to_owned()]
+}
 
 /// Every `.rs` file below a folder of the repository, in order.
 fn sources(folder: &str) -> Vec<Source> {
@@ -25,7 +33,7 @@ fn sources(folder: &str) -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).expect("a source file is UTF-8");
                 let path = path.strip_prefix(root).expect("it was found below the root").display().to_string();
-                found.push(Source { path, text });
+                found.push(Source { path, text, is_test: false });
             }
         }
     }
@@ -49,7 +57,9 @@ fn assert_none(violations: &[String]) {
 
 #[test]
 fn source_files_keep_the_rules_of_the_house() {
-    let violations: Vec<String> = sources("src").iter().flat_map(|source| check(source, SLEEPS_ALLOWED)).collect();
+    let mut sources = sources("src");
+    mark_tests(&mut sources, &source_roots());
+    let violations: Vec<String> = sources.iter().flat_map(|source| check(source, SLEEPS_ALLOWED)).collect();
     assert_none(&violations);
 }
 
@@ -63,7 +73,7 @@ fn test_files_keep_the_rules_of_the_house() {
 fn every_file_is_compiled_by_some_target() {
     let manifest = include_str!("../Cargo.toml");
     assert_none(&unreached(&sources("tests"), &test_roots(manifest)));
-    assert_none(&unreached(&sources("src"), &["src/lib.rs".to_owned(), "src/main.rs".to_owned()]));
+    assert_none(&unreached(&sources("src"), &source_roots()));
 }
 
 #[test]
@@ -76,7 +86,7 @@ fn allowed_sleeps_are_still_slept() {
 
 /// Plants `text` (after a proper opening) at `path`; `wanted` is part of the one violation, or empty for none.
 fn plant(path: &str, text: &str, wanted: &str) {
-    let source = Source { path: path.to_owned(), text: format!("//! Opening.\n{text}") };
+    let source = Source { path: path.to_owned(), text: format!("//! Opening.\n{text}"), is_test: false };
     let found = check(&source, &[("tests/slow.rs", "a reason")]);
     match wanted {
         "" => assert_eq!(found, [""; 0], "{path}: {text}"),
@@ -150,19 +160,18 @@ fn what_only_looks_like_a_violation_is_left_alone() {
         ("src/cli/agent.rs", "fn f() { std::env::args(); }"),
         ("src/status/mod.rs", "use serde::Serialize;"),
         ("src/stage/mod.rs", "#[cfg(test)]\nmod tests {\n    fn t() { g().unwrap(); }\n}"),
-        ("src/stage/tests.rs", "fn t() { g().unwrap(); }"),
         ("tests/slow.rs", "fn f() { std::thread::sleep(D); }"),
         ("tests/cluster/canary.rs", "fn f() { asleep(1); g().unwrap(); }"),
     ] {
         plant(path, text, "");
     }
-    let source = Source { path: "src/agent/tick.rs".to_owned(), text: "use std::fs;\n".to_owned() };
+    let source = Source { path: "src/agent/tick.rs".to_owned(), text: "use std::fs;\n".to_owned(), is_test: false };
     assert!(check(&source, &[])[0].contains("does not open"));
 }
 
 #[test]
 fn files_without_a_mod_are_found() {
-    let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned(), is_test: false };
     let tree = [
         file("tests/main.rs", "//! Tests.\nmod architecture;\n#[cfg(unix)]\nmod cluster;\npub(crate) mod scenarios;\n"),
         file("tests/architecture.rs", "mod rules;\n"),
@@ -181,4 +190,19 @@ fn files_without_a_mod_are_found() {
     assert_eq!(roots, ["tests/main.rs", "tests/demo/main.rs"]);
     let found = unreached(&tree, &roots);
     assert_eq!(found, ["tests/cluster/forgotten.rs: no `mod` leads to it", "tests/dead.rs: no `mod` leads to it"]);
+}
+
+#[test]
+fn files_for_tests_only_may_unwrap_and_be_long() {
+    let file = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned(), is_test: false };
+    let test = format!("//! Opening.\nfn t() {{ g().unwrap(); }}\n{}", "const A: u8 = 0;\n".repeat(600));
+    let mut tree = [
+        file("src/lib.rs", "//! Opening.\npub mod stage;\n"),
+        file("src/stage/mod.rs", "//! Opening.\nmod hold;\n#[cfg(test)]\nmod tests;\n"),
+        file("src/stage/hold.rs", "//! Opening.\nfn f() { g().unwrap(); }\n"),
+        file("src/stage/tests.rs", &test),
+    ];
+    mark_tests(&mut tree, &["src/lib.rs".to_owned()]);
+    let found: Vec<String> = tree.iter().flat_map(|source| check(source, &[])).collect();
+    assert_eq!(found, ["src/stage/hold.rs: `unwrap` in line 2: use `expect` and state the invariant"]);
 }

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::text::{code_of, crate_modules, declared_modules, functions, names_crate, without_tests, words};
+use super::text::{
+    DeclaredModule, code_of, crate_modules, declared_modules, functions, names_crate, without_tests, words,
+};
 
 /// Which modules of ours a module may name. Reading order: each line may only look up.
 ///
@@ -23,7 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("decide", &["model", "status", "world", "render", "health", "observe", "stage", "diff"]),
     ("store", &["model", "status", "world", "declare", "render"]),
     ("config", &["model"]),
-    ("telemetry", &["model", "status", "config"]),
+    ("telemetry", &["model", "status", "world", "config"]),
     ("edge", &["model", "status", "world", "config", "telemetry"]),
     ("agent", &["*", "-cli", "-sim"]),
     ("sim", &["*", "-cli", "-edge"]),
@@ -78,27 +80,30 @@ pub(crate) struct Source {
     pub(crate) path: String,
     /// Its text.
     pub(crate) text: String,
+    /// Whether it is below `src` and compiled for tests only: unit tests that grew too long to stand beside the code.
+    pub(crate) is_test: bool,
 }
 
 /// What is wrong with one Rust file, each as `path: sentence`.
 pub(crate) fn check(source: &Source, sleeps_allowed: &[(&str, &str)]) -> Vec<String> {
     let code = code_of(&source.text);
+    let shipped = if source.is_test { String::new() } else { without_tests(&code) };
     let mut found = Vec::new();
     if let Some(module) = module_of(&source.path) {
         found.extend(purity(module, &code));
-        found.extend(direction(module, &code));
-        found.extend(clients(&source.path, module, &code));
-        found.extend(environment(module, &code));
-        found.extend(wire_formats(module, &without_tests(&code)));
-        if !is_test_file(&source.path) {
-            found.extend(unwraps(&without_tests(&code)));
-            found.extend(long_functions(&without_tests(&code)));
-        }
+        found.extend(direction(module, &shipped));
+        found.extend(clients(&source.path, module, &shipped));
+        found.extend(environment(module, &shipped));
+        found.extend(wire_formats(module, &shipped));
+        found.extend(unwraps(&shipped));
+        found.extend(long_functions(&shipped));
     } else {
         found.extend(sleeps(&source.path, &code, sleeps_allowed));
     }
     found.extend(opening(&source.text));
-    found.extend(length(&source.path, &source.text));
+    if !source.is_test {
+        found.extend(length(&source.path, &source.text));
+    }
     found.extend(name(&source.path));
     found.into_iter().map(|sentence| format!("{}: {sentence}", source.path)).collect()
 }
@@ -106,11 +111,6 @@ pub(crate) fn check(source: &Source, sleeps_allowed: &[(&str, &str)]) -> Vec<Str
 /// The top-level module of a file below `src`.
 fn module_of(path: &str) -> Option<&str> {
     path.strip_prefix("src/")?.split(['/', '.']).next()
-}
-
-/// Whether a file below `src` holds nothing but unit tests that grew too long to stand beside the code.
-fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
 fn purity(module: &str, code: &str) -> Vec<String> {
@@ -243,6 +243,21 @@ fn name(path: &str) -> Vec<String> {
 
 /// Files of `sources` that none of the `roots` reaches by `mod`: they would never be compiled.
 pub(crate) fn unreached(sources: &[Source], roots: &[String]) -> Vec<String> {
+    let reached = reached(sources, roots, |_| true);
+    let lost = sources.iter().filter(|source| !reached.contains(&source.path));
+    lost.map(|source| format!("{}: no `mod` leads to it", source.path)).collect()
+}
+
+/// Marks the files that are compiled for tests only: those that no root reaches without `#[cfg(test)]`.
+pub(crate) fn mark_tests(sources: &mut [Source], roots: &[String]) {
+    let shipped = reached(sources, roots, |module| !module.is_test);
+    for source in sources {
+        source.is_test = !shipped.contains(&source.path);
+    }
+}
+
+/// Files that the `roots` reach through modules that pass the filter.
+fn reached(sources: &[Source], roots: &[String], follows: impl Fn(&DeclaredModule) -> bool) -> BTreeSet<String> {
     let texts: BTreeMap<&str, &str> =
         sources.iter().map(|source| (source.path.as_str(), source.text.as_str())).collect();
     let mut reached: BTreeSet<String> = BTreeSet::new();
@@ -251,20 +266,21 @@ pub(crate) fn unreached(sources: &[Source], roots: &[String]) -> Vec<String> {
         let Some(text) = texts.get(path.as_str()) else { continue };
         if reached.insert(path.clone()) {
             let is_root = roots.contains(&path) || path.ends_with("/mod.rs");
-            waiting.extend(declared_modules(text).into_iter().flat_map(|module| places(&path, is_root, module)));
+            let modules = declared_modules(text).into_iter().filter(&follows);
+            waiting.extend(modules.flat_map(|module| places(&path, is_root, &module)));
         }
     }
-    texts.keys().filter(|path| !reached.contains(**path)).map(|path| format!("{path}: no `mod` leads to it")).collect()
+    reached
 }
 
 /// Where a module that `path` declares may be.
-fn places(path: &str, is_root: bool, (name, stated): (String, Option<String>)) -> Vec<String> {
+fn places(path: &str, is_root: bool, module: &DeclaredModule) -> Vec<String> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    if let Some(stated) = stated {
+    if let Some(stated) = &module.path {
         return vec![normal(&format!("{folder}/{stated}"))];
     }
     let base = if is_root { folder.to_owned() } else { path.trim_end_matches(".rs").to_owned() };
-    vec![format!("{base}/{name}.rs"), format!("{base}/{name}/mod.rs")]
+    vec![format!("{base}/{}.rs", module.name), format!("{base}/{}/mod.rs", module.name)]
 }
 
 /// A path without `.` and `..` in it.

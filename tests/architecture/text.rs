@@ -188,18 +188,30 @@ pub(crate) fn functions(code: &str) -> Vec<(String, usize, usize)> {
         .collect()
 }
 
-/// Modules that a file declares in files of their own: name, and the `#[path]` when there is one.
-pub(crate) fn declared_modules(text: &str) -> Vec<(String, Option<String>)> {
-    let (mut path, mut found) = (None, Vec::new());
+/// A module that a file declares in a file of its own.
+pub(crate) struct DeclaredModule {
+    /// Its name.
+    pub(crate) name: String,
+    /// What `#[path]` says.
+    pub(crate) path: Option<String>,
+    /// Whether it is compiled for tests only.
+    pub(crate) is_test: bool,
+}
+
+/// The modules that a file declares in files of their own.
+pub(crate) fn declared_modules(text: &str) -> Vec<DeclaredModule> {
+    let (mut path, mut is_test, mut found) = (None, false, Vec::new());
     for line in text.lines().map(str::trim) {
         if let Some(rest) = line.strip_prefix("#[path = \"") {
             path = rest.split('"').next().map(str::to_owned);
+        } else if line == "#[cfg(test)]" {
+            is_test = true;
         } else if !line.starts_with("#[") {
             let item = line.strip_prefix("pub").map_or(line, |rest| rest.split_once(' ').map_or("", |(_, item)| item));
             if let Some(name) = item.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
-                found.push((name.to_owned(), path.take()));
+                found.push(DeclaredModule { name: name.to_owned(), path: path.take(), is_test });
             }
-            path = None;
+            (path, is_test) = (None, false);
         }
     }
     found
