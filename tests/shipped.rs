@@ -87,7 +87,8 @@ fn every_shipped_file_holds_kubernetes_objects() {
 #[test]
 fn declarations_of_the_demo_and_ready_made_plans_are_valid() {
     for folder in ["manifests", "policies"] {
-        let (is_valid, said) = tidegate(&["validate", folder]);
+        // The demo's repository has the content of `manifests/` at its root.
+        let (is_valid, said) = tidegate(&["validate", folder, "--root", folder]);
         assert!(is_valid, "tidegate validate {folder}:\n{said}");
     }
     // The same command must refuse something, else the lines above say nothing.
@@ -96,6 +97,34 @@ fn declarations_of_the_demo_and_ready_made_plans_are_valid() {
     std::fs::write(folder.path().join("misspelt.yaml"), misspelt).expect("a file can be written");
     let (is_valid, said) = tidegate(&["validate", &folder.path().display().to_string()]);
     assert!(!is_valid && said.contains("misspelt.yaml"), "a misspelt field went through: {said}");
+}
+
+/// The declarations among a document's YAML blocks.
+fn examples(text: &str) -> Vec<&str> {
+    let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.contains("apiVersion: tidegate.dev/")).collect()
+}
+
+#[test]
+fn examples_in_the_documentation_are_valid() {
+    let mut count = 0;
+    for document in ["README.md", "docs/reference/declarations.md", "docs/guides/first-rollout.md"] {
+        let text = std::fs::read_to_string(root().join(document)).expect("the document exists");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        // The folder that the examples name as their source.
+        let source = folder.path().join("apps/web/manifests");
+        std::fs::create_dir_all(&source).expect("a folder can be made");
+        let manifest = root().join("manifests/apps/web/manifests/service.yaml");
+        std::fs::copy(manifest, source.join("service.yaml")).expect("a manifest can be copied");
+        for (index, example) in examples(&text).into_iter().enumerate() {
+            std::fs::write(folder.path().join(format!("{index}.yaml")), example).expect("a file can be written");
+            count += 1;
+        }
+        let place = folder.path().display().to_string();
+        let (is_valid, said) = tidegate(&["validate", &place, "--root", &place]);
+        assert!(is_valid, "{document}:\n{said}");
+    }
+    assert!(count >= 5, "only {count} examples were found");
 }
 
 #[test]
