@@ -118,9 +118,9 @@ pub(super) fn begin(
 }
 
 fn start_first_sync(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef, next: &Release) {
-    let index = application.plan.waves.len() - 1;
-    let wave = rolling::wave_record(&application.plan.waves[index].name, draft.s.now);
-    put(draft, application, target, next, Lane::FirstSync, Position::Wave { index }, BTreeSet::new(), vec![wave]);
+    let name = application.plan.waves.last().map(|wave| wave.name.clone()).unwrap_or_default();
+    let wave = rolling::wave_record(&name, draft.s.now);
+    put(draft, application, target, next, Lane::FirstSync, Position::Wave { index: 0 }, BTreeSet::new(), vec![wave]);
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of a rollout, named once, right where it is built")]

@@ -158,11 +158,12 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// The waves of the lane that this rollout takes.
+    /// The waves of the lane that this rollout takes: without a pod template to move, only the plan's last one.
     #[must_use]
     pub fn lane_waves(&self) -> &[super::Wave] {
         match self.lane {
-            Lane::FirstSync | Lane::Waves | Lane::Direct => &self.plan.waves,
+            Lane::Waves => &self.plan.waves,
+            Lane::FirstSync | Lane::Direct => &self.plan.waves[self.plan.waves.len().saturating_sub(1)..],
             Lane::Express => &self.plan.express,
         }
     }
