@@ -488,6 +488,7 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             continue;
         }
         if change.cause == Cause::Drifted
+            && s.live.applied.contains_key(key)
             && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
         {
             let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();

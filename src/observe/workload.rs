@@ -35,8 +35,6 @@ pub struct SetFacts {
     pub available: u32,
     /// Annotation `deployment.kubernetes.io/desired-replicas`.
     pub desired_mark: Option<u32>,
-    /// Annotation `deployment.kubernetes.io/max-replicas`.
-    pub max_mark: Option<u32>,
     /// Why pods could not be created (`ReplicaFailure`), such as a quota.
     pub failure: Option<String>,
 }
@@ -133,16 +131,15 @@ impl Workload {
     }
 
     /// Whether the controller has stopped where `window` lets it: generation observed, sizes at the law's values, every
-    /// active ReplicaSet marked with n and n + maxSurge.
+    /// active ReplicaSet marked with n. The mark with n + maxSurge says nothing: the controller writes it only when it
+    /// scales that very ReplicaSet, so Stable's keeps the old one for the whole of a surge wave (seen on 1.36.3).
     #[must_use]
     pub fn is_at_fixpoint(&self, window: Window) -> bool {
         let counts = self.counts();
-        let marks =
-            |set: &SetFacts| set.desired_mark == Some(counts.n) && set.max_mark == Some(counts.n + window.surge);
         self.is_observed()
             && self.current().is_some()
             && law(&counts, window) == (counts.others, counts.new)
-            && self.sets.iter().filter(|set| set.replicas > 0).all(marks)
+            && self.sets.iter().filter(|set| set.replicas > 0).all(|set| set.desired_mark == Some(counts.n))
     }
 
     /// Whether exactly one ReplicaSet is active, the current one, at n: what a rollout may start from. Availability is
@@ -210,7 +207,6 @@ fn read_set(object: &Object) -> SetFacts {
         ready: status("readyReplicas"),
         available: status("availableReplicas"),
         desired_mark: mark("deployment.kubernetes.io/desired-replicas"),
-        max_mark: mark("deployment.kubernetes.io/max-replicas"),
         failure: condition(object, "ReplicaFailure").filter(|(is_true, _)| *is_true).map(|(_, message)| message),
     }
 }

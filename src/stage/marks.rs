@@ -57,7 +57,9 @@ fn project(sent: &Value, live: &Value) -> Value {
     match (sent, live) {
         (Value::Object(sent), Value::Object(live)) => {
             let fields = sent.iter().map(|(field, value)| {
-                let known = live.get(field).map_or(Value::Null, |live| project(value, live));
+                // The server drops zero values of fields that it may omit: absent is as sent then.
+                let absent = || if is_zero(value) { value.clone() } else { Value::Null };
+                let known = live.get(field).map_or_else(absent, |live| project(value, live));
                 (field.clone(), known)
             });
             Value::Object(fields.collect())
@@ -67,6 +69,17 @@ fn project(sent: &Value, live: &Value) -> Value {
             Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null | Value::Object(_) | Value::Array(_),
             live,
         ) => live.clone(),
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(is_set) => !is_set,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_zero),
     }
 }
 
@@ -105,5 +118,6 @@ mod tests {
         check(&sent, &json!({"spec": {"ports": [{"name": "http", "port": 81}], "type": "ClusterIP"}}), false);
         check(&json!({"a": ["x", "y"]}), &json!({"a": ["y", "x"]}), false);
         check(&json!({"a": {"b": 1}}), &json!({}), false);
+        check(&json!({"a": {"paused": false, "seconds": 0}}), &json!({"a": {}}), true);
     }
 }
