@@ -1,0 +1,6 @@
+//! All integration tests in one binary: it links once, and all stories share one control plane.
+
+// mod architecture;
+mod cluster;
+// mod shipped;
+mod support;
