@@ -1,9 +1,8 @@
 //! The harness itself, seen to work without the agent: what stories rely on.
 
-use std::time::Duration;
-
 use crate::support::fixture::AppFixture;
 use crate::support::observer::Observer;
+use crate::support::patience::{PATIENCE, until};
 use crate::support::plane::{GitServer, Plane};
 use crate::support::repo::Repo;
 use crate::support::state::Kind;
@@ -32,14 +31,14 @@ fn the_observer_counts_pods_at_every_event() {
     let (plane, observer, manifest) = deployed("h-counts", "1.0.0");
     let start = observer.mark();
     plane.apply(&manifest.replace("web:1.0.0", "web:1.1.0"));
-    observer.wait("all pods are new", |state| state.runs("web", "1.1.0", 10));
+    observer.wait("all pods are new", |state| state.runs("web", "1.1.0", 10) && state.pods().count() == 10);
     let log = observer.log();
     assert_eq!(log.gaps, 0);
     assert_eq!(log.max(start, crate::support::state::State::pods_total), 11, "{}", log.story());
     assert_eq!(log.max_pods(start, "1.1.0"), 10);
     assert!(log.min_ready(start) >= 10, "{}", log.story());
     assert_eq!(log.uids_of(start, "1.1.0").len(), 10);
-    assert_eq!(log.deleted(start, Kind::Pod).len(), 10 - observer.now(|state| state.pods().count() - 10));
+    assert_eq!(log.deleted(start, Kind::Pod).len(), 10);
 }
 
 #[test]
@@ -106,9 +105,6 @@ fn prometheus_sees_the_errors_of_a_bad_version() {
         let answer = plane.prometheus().query(&format!("{} / {}", select(",code=\"500\""), select("")));
         answer["data"]["result"][0]["value"][1].as_str().and_then(|text| text.parse::<f64>().ok())
     };
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while !share("1.1.0-errors-20").is_some_and(|share| (0.15..0.25).contains(&share)) {
-        assert!(std::time::Instant::now() < deadline, "{:?}", share("1.1.0-errors-20"));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let is_bad = || share("1.1.0-errors-20").is_some_and(|share| (0.15..0.25).contains(&share));
+    assert!(until(PATIENCE, is_bad), "{:?}", share("1.1.0-errors-20"));
 }

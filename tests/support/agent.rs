@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::child::{OnDeath, end, lock, signal, spawn, target_folder};
 use super::http;
-use super::observer::PATIENCE;
+use super::patience::{PATIENCE, until};
 
 /// What the agent is told.
 #[derive(Clone)]
@@ -173,12 +173,8 @@ impl Agent {
     /// Waits for something that only the agent itself can tell, and that no watch announces.
     #[track_caller]
     pub(crate) fn await_that(&self, what: &str, claim: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !claim() {
-            assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}\n{}", self.log_tail(80));
-            assert!(!self.has_ended(), "the agent ended before {what}\n{}", self.log_tail(80));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let is_so = until(PATIENCE, || claim() || self.has_ended()) && claim();
+        assert!(is_so, "waited up to {PATIENCE:?} in vain until {what}\n{}", self.log_tail(80));
     }
 
     /// The log so far, all starts together.
@@ -205,22 +201,16 @@ impl Agent {
     /// Reads an address from the log of the present run.
     #[track_caller]
     fn learn(&self, words: &str, place: impl Fn(&mut Running) -> &mut Option<SocketAddr>) -> SocketAddr {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(running) = lock(&self.running).as_mut() {
-                let log_from = running.log_from;
-                let known = place(running);
-                if known.is_none() {
-                    *known = address_in(self.log().get(log_from..).unwrap_or_default(), words);
-                }
-                if let Some(address) = *known {
-                    return address;
-                }
-            }
-            assert!(Instant::now() < deadline, "the agent never logged `{words}`\n{}", self.log_tail(80));
-            assert!(!self.has_ended(), "the agent ended before it logged `{words}`\n{}", self.log_tail(80));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let known = || {
+            let mut running = lock(&self.running);
+            let running = running.as_mut()?;
+            let log_from = running.log_from;
+            let known = place(running);
+            *known = known.or_else(|| address_in(self.log().get(log_from..).unwrap_or_default(), words));
+            *known
+        };
+        let _ = until(PATIENCE, || known().is_some() || self.has_ended());
+        known().unwrap_or_else(|| panic!("the agent did not log `{words}`\n{}", self.log_tail(80)))
     }
 }
 

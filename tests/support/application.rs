@@ -31,17 +31,17 @@ impl<'a> App<'a> {
 
     /// Version, commit or digest of what Git says.
     pub(crate) fn desired(&self, field: &str) -> &'a str {
-        text(&self.0["status"]["desired"][field])
+        self.version("desired", field)
     }
 
     /// Version, commit or digest of what runs.
     pub(crate) fn effective(&self, field: &str) -> &'a str {
-        text(&self.0["status"]["effective"][field])
+        self.version("effective", field)
     }
 
     /// Version, commit or digest of what was refused; empty when nothing is.
     pub(crate) fn held(&self, field: &str) -> &'a str {
-        text(&self.0["status"]["held"][field])
+        self.version("held", field)
     }
 
     /// The fact that keeps it from being Synced and Healthy.
@@ -71,7 +71,7 @@ impl<'a> App<'a> {
 
     /// Whether nothing is under way: no rollout, or one that is held.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.rollout().is_none() || self.position() == "Held"
+        self.rollout().is_none() || self.position() == "held"
     }
 
     /// The durable rollout, when one is under way.
@@ -80,20 +80,25 @@ impl<'a> App<'a> {
         rollout.is_object().then_some(rollout)
     }
 
-    /// The durable position's name: `Preparing`, `Wave`, `Trailing`, `Pruning`, `Reverting`, `Held`; empty without a rollout.
+    /// The durable position's name: `preparing`, `wave`, `trailing`, `pruning`, `reverting`, `held`; empty without one.
     pub(crate) fn position(&self) -> &'a str {
         self.rollout().map_or("", |rollout| text(&rollout["position"]["at"]))
     }
 
     /// The durable wave's index, while the rollout is in a wave.
     pub(crate) fn wave(&self) -> Option<usize> {
-        let rollout = self.rollout().filter(|_| self.position() == "Wave")?;
+        let rollout = self.rollout().filter(|_| self.position() == "wave")?;
         usize::try_from(rollout["position"]["index"].as_u64()?).ok()
     }
 
     /// The version that is rolling out; empty without a rollout.
     pub(crate) fn target(&self) -> &'a str {
         self.rollout().map_or("", |rollout| text(&rollout["target"]["version"]))
+    }
+
+    /// The durable rollout's lane: `firstSync`, `waves`, `express` or `direct`; empty without a rollout.
+    pub(crate) fn lane(&self) -> &'a str {
+        self.rollout().map_or("", |rollout| text(&rollout["lane"]))
     }
 
     /// Whether a rollout of `version` is in wave `index` with that wave's pods all Ready.
@@ -127,15 +132,26 @@ impl<'a> App<'a> {
         entries.into_iter().flatten().map(|entry| text(&entry["version"])).collect()
     }
 
-    /// Whether the inventory has an object, such as `ConfigMap` and `web`.
+    /// Whether the inventory has an object, such as `ConfigMap` and `web`. Its keys are `group/kind/namespace/name`.
     pub(crate) fn has_inventoried(&self, kind: &str, name: &str) -> bool {
-        let inventory = self.0["record"]["inventory"].to_string();
-        inventory.contains(kind) && inventory.contains(&format!("{name}\"")) || inventory.contains(&format!("/{name}"))
+        let inventory = self.0["record"]["inventory"].as_object();
+        let is_it = |key: &String| key.contains(&format!("/{kind}/")) && key.ends_with(&format!("/{name}"));
+        inventory.is_some_and(|inventory| inventory.keys().any(is_it))
     }
 
     /// The answer to the last request.
     pub(crate) fn answer(&self) -> String {
         self.0["record"]["answered"].to_string()
+    }
+
+    /// Pods of the target beyond the wave's size, put there by scaling.
+    pub(crate) fn exposure(&self) -> u64 {
+        self.0["status"]["exposure"].as_u64().unwrap_or(0)
+    }
+
+    fn version(&self, which: &str, field: &str) -> &'a str {
+        let status = &self.0["status"];
+        text(&status[which][field]).max(text(&status["versions"][which][field]))
     }
 
     /// A few words.
@@ -152,7 +168,7 @@ impl<'a> App<'a> {
 pub(crate) struct Ended<'a>(pub(crate) &'a Value);
 
 impl<'a> Ended<'a> {
-    /// `Completed`, `Reverted`, `Withdrawn` or `Held`.
+    /// `completed`, `reverted`, `withdrawn` or `held`.
     pub(crate) fn outcome(&self) -> &'a str {
         text(&self.0["outcome"])
     }
@@ -160,11 +176,6 @@ impl<'a> Ended<'a> {
     /// Why it did not complete.
     pub(crate) fn reason(&self) -> &'a str {
         text(&self.0["reason"])
-    }
-
-    /// `FirstSync`, `Waves`, `Express` or `Direct`.
-    pub(crate) fn lane(&self) -> &'a str {
-        text(&self.0["lane"])
     }
 
     /// Names of its waves.

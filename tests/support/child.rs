@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::patience::until;
 
 /// The signal that a child gets when this process dies without a word.
 #[derive(Clone, Copy)]
@@ -81,15 +83,13 @@ pub(crate) fn at_exit(hook: impl FnOnce() + Send + 'static) {
 
 /// Ends a child: waits as long as `patience`, then by force.
 pub(crate) fn end(child: &mut Child, patience: Duration) {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    let child = Mutex::new(child);
+    let has_ended = || !matches!(lock(&child).try_wait(), Ok(None));
+    if !until(patience, has_ended) {
+        let mut child = lock(&child);
+        let _ = child.kill();
+        let _ = child.wait();
     }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// Sends a signal to a child that has not been waited for.

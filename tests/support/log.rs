@@ -52,6 +52,8 @@ pub(crate) struct WaveSeen {
     pub(crate) ready_min: usize,
     /// Most pods of all versions.
     pub(crate) total_max: usize,
+    /// Old and new pods when the position moved on.
+    pub(crate) at_end: (usize, usize),
 }
 
 impl Log {
@@ -153,7 +155,7 @@ impl Log {
                     wave_before = Some(wave);
                     allowed = sizes[wave];
                 }
-            } else if app.past_of(version).is_none_or(|past| past.outcome() != "Completed") {
+            } else if app.past_of(version).is_none_or(|past| past.outcome() != "completed") {
                 (allowed, wave_before) = (0, None);
             }
             let pods = state.pods_of(version);
@@ -176,14 +178,26 @@ impl Log {
             let Some(index) = wave else { return };
             let (new, total, ready) = (state.pods_of(version), state.pods_total(), state.ready_total());
             let old = total - new;
-            let first = WaveSeen { index, new_max: new, old_min: old, ready_min: ready, total_max: total };
+            let first =
+                WaveSeen { index, new_max: new, old_min: old, ready_min: ready, total_max: total, at_end: (old, new) };
             let wave = seen.entry(index).or_insert(first);
             wave.new_max = wave.new_max.max(new);
             wave.old_min = wave.old_min.min(old);
             wave.ready_min = wave.ready_min.min(ready);
             wave.total_max = wave.total_max.max(total);
+            wave.at_end = (old, new);
         });
         seen.into_values().collect()
+    }
+
+    /// Lanes that rollouts of `version` took.
+    pub(crate) fn lanes(&self, since: Mark, app: &str, version: &str) -> BTreeSet<String> {
+        let mut lanes = BTreeSet::new();
+        self.replay(since, |_, state| {
+            let app = state.app(app).filter(|app| app.target() == version);
+            lanes.extend(app.map(|app| app.lane().to_owned()));
+        });
+        lanes
     }
 
     /// Objects of a kind that were deleted after `since`, by name.

@@ -13,11 +13,9 @@ use tokio::task::AbortHandle;
 
 use super::child::lock;
 use super::log::{Entry, Log, Mark};
+use super::patience::{PATIENCE, moment};
 use super::plane::{Plane, runtime};
 use super::state::{Kind, State};
-
-/// How long a story waits for something that must happen: generous, since a machine may be busy with other stories.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Watches one namespace of apps, and the Applications of one agent.
 pub(crate) struct Observer {
@@ -125,10 +123,10 @@ async fn follow(api: Api<DynamicObject>, kind: Kind, seen: Arc<Seen>, mut revisi
                     lock(&seen.inner).gaps += 1;
                     revision = newest;
                 }
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(_) => moment().await,
             },
             // The API server is being restarted: the next watch says how far it can continue.
-            Err(Broken::Connection) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(Broken::Connection) => moment().await,
         }
     }
 }

@@ -263,7 +263,7 @@ pub(crate) fn program() -> &'static Path {
 /// Runs a build script of this repository; its last line is a path.
 pub(crate) fn built_by(script: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
-    let output = Command::new("sh").arg(&script).stderr(Stdio::inherit()).output().expect("sh starts");
+    let output = Command::new("bash").arg(&script).stderr(Stdio::inherit()).output().expect("bash starts");
     assert!(output.status.success(), "{} failed", script.display());
     let text = String::from_utf8_lossy(&output.stdout);
     PathBuf::from(text.lines().last().expect("the script prints a path").trim())

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::child::{OnDeath, end, lock, session_folder, signal, spawn};
 use super::http;
+use super::patience::{PATIENCE, until};
 
 /// A running Prometheus.
 pub(crate) struct Prometheus {
@@ -66,15 +67,13 @@ impl Prometheus {
     }
 
     fn await_data(&self, folder: &Path) {
-        let deadline = Instant::now() + Duration::from_secs(90);
-        while self.query("up == 1")["data"]["result"].as_array().is_none_or(Vec::is_empty) {
-            assert!(
-                Instant::now() < deadline,
-                "Prometheus does not scrape: {}",
-                std::fs::read_to_string(folder.join("log")).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let has_scraped =
+            || self.query("up == 1")["data"]["result"].as_array().is_some_and(|result| !result.is_empty());
+        assert!(
+            until(PATIENCE, has_scraped),
+            "Prometheus does not scrape: {}",
+            std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+        );
     }
 }
 
