@@ -53,12 +53,18 @@ struct Running {
 impl Agent {
     /// Starts an agent and waits until it is ready.
     pub(crate) fn start(settings: Settings) -> Self {
+        let agent = Self::launch(settings);
+        agent.await_ready();
+        agent
+    }
+
+    /// Starts an agent.
+    pub(crate) fn launch(settings: Settings) -> Self {
         let token = format!("token-of-{}", settings.owner);
         std::fs::create_dir_all(&settings.folder).expect("the session folder can be written");
         std::fs::write(settings.folder.join("token"), &token).expect("the session folder can be written");
         let agent = Self { settings, token, running: Mutex::new(None) };
         agent.start_again();
-        agent.await_ready();
         agent
     }
 

@@ -23,13 +23,26 @@ pub(crate) const THREE_WAVES_IN_PLACE: &str = "
   - {name: all, replicas: 100%, timeout: 60s}
 ";
 
-/// Three waves, the second of which stays open for ten minutes: a story can do things in the middle of it.
-pub(crate) const LONG_SECOND_WAVE: &str = "
+/// Three waves, the second of which stands until the story opens its gate (see [`super::gatekeeper`]).
+pub(crate) const HELD_SECOND_WAVE: &str = "
   strategy: rolling
   waves:
   - {name: one, replicas: 1, timeout: 60s}
-  - {name: quarter, replicas: 25%, bake: 10m, timeout: 20m}
+  - {name: quarter, replicas: 25%, timeout: 20m, analysis: [go]}
   - {name: all, replicas: 100%, timeout: 60s}
+  analysis:
+  - {name: go, provider: story, query: go, min: 1, interval: 200ms, count: 1, noData: wait}
+";
+
+/// The first wave stands until the story opens its gate.
+pub(crate) const HELD_FIRST_WAVE: &str = "
+  strategy: rolling
+  waves:
+  - {name: one, replicas: 1, timeout: 20m, analysis: [go]}
+  - {name: quarter, replicas: 25%, timeout: 60s}
+  - {name: all, replicas: 100%, timeout: 60s}
+  analysis:
+  - {name: go, provider: story, query: go, min: 1, interval: 200ms, count: 1, noData: wait}
 ";
 
 /// Three waves whose first one shuts soon when its pods do not become Ready.

@@ -8,6 +8,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod application;
+pub(crate) mod chance;
 pub(crate) mod child;
 pub(crate) mod fixture;
 pub(crate) mod gatekeeper;

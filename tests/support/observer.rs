@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::child::lock;
 use super::log::{Entry, Log, Mark};
-use super::patience::{PATIENCE, moment};
+use super::patience::{PATIENCE, moment, until};
 use super::plane::{Plane, runtime};
 use super::state::{Kind, State};
 
@@ -88,6 +88,15 @@ impl Observer {
             inner = self.seen.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         false
+    }
+
+    /// Waits for so many more events; gives whether they came before `limit`, and before `is_over`.
+    pub(crate) fn wait_events(&self, count: usize, limit: Duration, is_over: impl Fn() -> bool) -> bool {
+        let seen = || lock(&self.seen.inner).entries.len();
+        let target = seen() + count;
+        // Whether they came or not: a rollout that stands still is a moment too.
+        let _ = until(limit, || seen() >= target || is_over());
+        !is_over()
     }
 
     /// Reads the present state.
@@ -222,6 +231,7 @@ fn resource(kind: Kind) -> ApiResource {
         Kind::Pod => ("", "v1", "Pod", "pods"),
         Kind::ReplicaSet => ("apps", "v1", "ReplicaSet", "replicasets"),
         Kind::Service => ("", "v1", "Service", "services"),
+        Kind::ServiceAccount => ("", "v1", "ServiceAccount", "serviceaccounts"),
         Kind::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
     };
     let kind = kube::core::GroupVersionKind::gvk(group, version, word);

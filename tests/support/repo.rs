@@ -60,11 +60,16 @@ impl Repo {
     /// Edits the one line that users bump: `version:` in `apps/<app>.yaml`. Commits and pushes it.
     #[track_caller]
     pub(crate) fn bump(&self, app: &str, version: &str) -> String {
-        let path = format!("apps/{app}.yaml");
-        let text = self.read(&path);
+        self.bump_in(&format!("apps/{app}.yaml"), app, version)
+    }
+
+    /// As [`Repo::bump`], for an app that is declared in `path`.
+    #[track_caller]
+    pub(crate) fn bump_in(&self, path: &str, app: &str, version: &str) -> String {
+        let text = self.read(path);
         let line = text.lines().find(|line| line.trim_start().starts_with("version:")).expect("the app has a version");
         let indent = &line[..line.len() - line.trim_start().len()];
-        self.write(&path, &text.replace(line, &format!("{indent}version: {version}")));
+        self.write(path, &text.replace(line, &format!("{indent}version: {version}")));
         self.commit_and_push(&format!("{app} {version}"))
     }
 

@@ -26,12 +26,14 @@ pub(crate) enum Kind {
     /// As the name says.
     Service,
     /// As the name says.
+    ServiceAccount,
+    /// As the name says.
     StatefulSet,
 }
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Application,
         Self::ConfigMap,
         Self::DaemonSet,
@@ -39,6 +41,7 @@ impl Kind {
         Self::Pod,
         Self::ReplicaSet,
         Self::Service,
+        Self::ServiceAccount,
         Self::StatefulSet,
     ];
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::agent::{Agent, Settings, program};
 use super::application::App;
 use super::child::session_folder;
-use super::fixture::AppFixture;
+use super::fixture::{AppFixture, HELD_SECOND_WAVE};
+use super::gatekeeper::Gatekeeper;
 use super::log::Mark;
 use super::observer::Observer;
 use super::plane::Plane;
@@ -43,13 +44,18 @@ impl Story {
 
     /// A story on this control plane.
     pub(crate) fn begin_on(plane: Arc<Plane>, name: &str) -> Self {
+        let agent_namespace = format!("tg-{name}");
+        plane.install_crds();
+        plane.kubectl(&["create", "namespace", &agent_namespace]);
+        Self::begin_in(plane, name, agent_namespace)
+    }
+
+    /// A story on a control plane that has our CRDs and the agent's namespace already.
+    pub(crate) fn begin_in(plane: Arc<Plane>, name: &str, agent_namespace: String) -> Self {
         static STORIES: AtomicUsize = AtomicUsize::new(0);
         let number = STORIES.fetch_add(1, Ordering::Relaxed);
-        let (namespace, agent_namespace) = (format!("t-{name}-{number}"), format!("tg-{name}-{number}"));
-        plane.install_crds();
-        for namespace in [&namespace, &agent_namespace] {
-            plane.kubectl(&["create", "namespace", namespace]);
-        }
+        let namespace = format!("t-{name}-{number}");
+        plane.kubectl(&["create", "namespace", &namespace]);
         let folder = session_folder().join(format!("{name}-{number}"));
         let bare = format!("{name}-{number}.git");
         let repo = Repo::create(&folder.join("repository"), &plane.git_root().join(&bare));
@@ -87,9 +93,55 @@ impl Story {
         self.start_agent_with(settings);
     }
 
+    /// Starts the agent with a provider `story` whose answers the story decides.
+    pub(crate) fn start_agent_with_gate(&mut self) -> Gatekeeper {
+        let gate = Gatekeeper::start();
+        let mut settings = self.settings();
+        settings.providers = BTreeMap::from([("story".to_owned(), gate.url())]);
+        self.start_agent_with(settings);
+        gate
+    }
+
+    /// A story that is in the middle of a rollout: ten pods of 1.0.0 stand, three of 1.1.0 are Ready beside them, and
+    /// they wait for the gate of the second wave.
+    #[track_caller]
+    pub(crate) fn in_mid_rollout(name: &str) -> (Self, Gatekeeper, Mark) {
+        Self::in_mid_rollout_on(Plane::shared(), name, &AppFixture::new("web"))
+    }
+
+    /// As [`Story::in_mid_rollout`], on this control plane and with this app.
+    #[track_caller]
+    pub(crate) fn in_mid_rollout_on(plane: Arc<Plane>, name: &str, app: &AppFixture) -> (Self, Gatekeeper, Mark) {
+        let mut story = Self::begin_on(plane, name);
+        app.clone().plan(HELD_SECOND_WAVE).write(&story.repo, &story.namespace);
+        story.repo.commit_and_push("web 1.0.0");
+        let gate = story.start_agent_with_gate();
+        story.wait_settled("web", "1.0.0");
+        let start = story.mark();
+        story.repo.bump("web", "1.1.0");
+        story.wait_wave("web", "1.1.0", 1);
+        (story, gate, start)
+    }
+
+    /// Claims that a Deployment has what Git declares again, and nothing of a hold.
+    #[track_caller]
+    pub(crate) fn assert_declared_pace(&self, deployment: &str) {
+        let spec = self.observer.now(|state| state.deployment(deployment).expect("it exists")["spec"].clone());
+        assert_eq!(spec["minReadySeconds"].as_i64().unwrap_or(0), 0, "{spec:#}");
+        assert_eq!(spec["progressDeadlineSeconds"], 600, "{spec:#}");
+        assert_eq!(spec["strategy"]["rollingUpdate"]["maxSurge"], "25%", "{spec:#}");
+        assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], "25%", "{spec:#}");
+        assert!(!spec["paused"].as_bool().unwrap_or(false), "{spec:#}");
+    }
+
     /// Starts the agent with these settings.
     pub(crate) fn start_agent_with(&mut self, settings: Settings) {
         self.agent = Some(Agent::start(settings));
+    }
+
+    /// Starts the agent without waiting until it is ready.
+    pub(crate) fn start_agent_unready(&mut self, settings: Settings) {
+        self.agent = Some(Agent::launch(settings));
     }
 
     /// The agent's usual settings.
