@@ -1,5 +1,7 @@
 //! The harness itself, seen to work without the agent: what stories rely on.
 
+use std::sync::Arc;
+
 use crate::support::fixture::AppFixture;
 use crate::support::observer::Observer;
 use crate::support::patience::{PATIENCE, until};
@@ -10,10 +12,15 @@ use crate::support::state::Kind;
 const WORKLOADS: [Kind; 3] = [Kind::Deployment, Kind::Pod, Kind::ReplicaSet];
 
 /// A Deployment that `kubectl` drives, and who watches it.
-fn deployed(namespace: &str, tag: &str) -> (std::sync::Arc<Plane>, Observer, String) {
+fn deployed(namespace: &str, tag: &str) -> (Arc<Plane>, Observer, String) {
     let plane = Plane::shared();
+    let (observer, manifest) = deployed_on(&plane, namespace, tag);
+    (plane, observer, manifest)
+}
+
+fn deployed_on(plane: &Plane, namespace: &str, tag: &str) -> (Observer, String) {
     plane.kubectl(&["create", "namespace", namespace]);
-    let observer = Observer::start(&plane, namespace, namespace, &WORKLOADS);
+    let observer = Observer::start(plane, namespace, namespace, &WORKLOADS);
     let folder = crate::support::child::session_folder().join(namespace);
     let repo = Repo::create(&folder, &plane.git_root().join(format!("{namespace}.git")));
     AppFixture::new("web").rolling_update("1", "0").write(&repo, namespace);
@@ -23,7 +30,24 @@ fn deployed(namespace: &str, tag: &str) -> (std::sync::Arc<Plane>, Observer, Str
         .replace("  name: web\n  labels", &format!("  name: web\n  namespace: {namespace}\n  labels"));
     plane.apply(&manifest);
     observer.wait("ten pods are ready", |state| state.runs("web", tag, 10));
-    (plane, observer, manifest)
+    (observer, manifest)
+}
+
+#[test]
+fn parts_restart_at_their_addresses_and_the_observer_goes_on() {
+    let plane = Plane::own();
+    let (observer, _) = deployed_on(&plane, "h-restart", "1.0.0");
+    for (number, line) in ["kill apiserver", "kill etcd", "kill controller-manager"].iter().enumerate() {
+        plane.say(line);
+        plane.say(&line.replace("kill", "start"));
+        let replicas = 11 + number;
+        plane.kubectl(&["-n", "h-restart", "scale", "deployment", "web", &format!("--replicas={replicas}")]);
+        observer.wait(line, |state| state.runs("web", "1.0.0", replicas));
+    }
+    let node = observer.now(|state| state.live_pods().next().expect("there are pods").node().to_owned());
+    plane.kubectl(&["drain", &node, "--ignore-daemonsets", "--force"]);
+    observer.wait("the node is empty", |state| state.pods().all(|pod| pod.node() != node));
+    observer.wait("the pods are elsewhere", |state| state.runs("web", "1.0.0", 13));
 }
 
 #[test]

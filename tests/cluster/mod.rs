@@ -1,5 +1,6 @@
 //! Stories on a real control plane, a file per theme; each story reads from top to bottom.
 
+mod checkers;
 mod drift;
 mod events;
 mod harness;
