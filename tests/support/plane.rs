@@ -54,10 +54,12 @@ impl Plane {
 
     fn start() -> Self {
         static PLANES: AtomicUsize = AtomicUsize::new(0);
-        let git_root = session_folder().join(format!("git-{}", PLANES.fetch_add(1, Ordering::Relaxed)));
+        // In a folder of ours, so that even a plane that was killed in the middle of a command leaves nothing for long.
+        let folder = session_folder().join(format!("plane-{}", PLANES.fetch_add(1, Ordering::Relaxed)));
+        let git_root = folder.join("git");
         std::fs::create_dir_all(&git_root).expect("the session folder can be written");
         let mut command = Command::new(program());
-        command.arg("--git-root").arg(&git_root).args(["--exporter", "--unsafe-no-fsync"]);
+        command.arg("--dir").arg(&folder).arg("--git-root").arg(&git_root).args(["--exporter", "--unsafe-no-fsync"]);
         let (pipe, line) = Pipe::open(command);
         let text = |field: &str| {
             line[field].as_str().unwrap_or_else(|| panic!("the control plane's line has no {field}: {line}")).to_owned()
