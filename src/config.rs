@@ -1,9 +1,15 @@
 //! The agent's own settings: flags, environment and one file, merged into [`Config`]. Nobody else reads them.
+//!
+//! A flag wins over its environment variable, that over the file, and the file over the default. What is wrong is
+//! refused here, under the name that the user wrote; inside, invalid settings do not exist.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::Deserialize;
 
 /// Everything that the agent is told from outside.
 #[derive(Clone, Debug)]
@@ -16,7 +22,7 @@ pub struct Config {
     pub path: String,
     /// Folder with `username` and `password`, or `token`, for the Git server; re-read at every poll.
     pub git_credentials: Option<PathBuf>,
-    /// PEM bundle to trust for the Git server, besides the system's roots... which are not read when it is given.
+    /// PEM bundle to trust for the Git server, instead of the system's roots.
     pub git_ca_file: Option<PathBuf>,
     /// Where the bare clone lives; may be lost at any time.
     pub store: PathBuf,
@@ -36,4 +42,388 @@ pub struct Config {
     pub providers: BTreeMap<String, String>,
     /// Requests to the API server in flight at once.
     pub writes_in_flight_max: usize,
+    /// How log lines are written.
+    pub log_format: LogFormat,
 }
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON document per line.
+    Json,
+}
+
+/// Where Kubernetes tells a pod its namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+/// The shortest poll interval: ten polls a second are more than any Git server should get from one agent.
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The longest poll interval: a day.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The most requests in flight: the API server itself takes 400 reads and 200 writes at once from everybody.
+const WRITES_IN_FLIGHT_MAX: u64 = 200;
+
+/// Flags of `tidegate agent`. Each may also come from the environment, and from the file under the flag's name in
+/// camelCase (`pollInterval`).
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct AgentArgs {
+    /// YAML file with settings; flags and environment win over it
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// URL (https, http) or path of the Git repository to follow
+    #[arg(long, env = "TIDEGATE_REPOSITORY", value_name = "URL")]
+    pub repository: Option<String>,
+    /// Branch to follow [default: main]
+    #[arg(long, env = "TIDEGATE_BRANCH")]
+    pub branch: Option<String>,
+    /// Folder of the repository to look for declarations in [default: all of it]
+    #[arg(long, env = "TIDEGATE_PATH", value_name = "FOLDER")]
+    pub path: Option<String>,
+    /// Folder with the files `username` and `password`, or `token`, for the Git server
+    #[arg(long, env = "TIDEGATE_GIT_CREDENTIALS", value_name = "FOLDER")]
+    pub git_credentials: Option<String>,
+    /// PEM bundle to trust for the Git server instead of the system's
+    #[arg(long, env = "TIDEGATE_GIT_CA_FILE", value_name = "FILE")]
+    pub git_ca_file: Option<String>,
+    /// Folder for the clone; it may be lost at any time [default: /var/lib/tidegate]
+    #[arg(long, env = "TIDEGATE_STORE", value_name = "FOLDER")]
+    pub store: Option<String>,
+    /// Time between two polls, such as 500ms, 5s or 1m [default: 5s]
+    #[arg(long, env = "TIDEGATE_POLL_INTERVAL", value_name = "DURATION")]
+    pub poll_interval: Option<String>,
+    /// Namespace of the agent and of its Application resources [default: the pod's, or tidegate]
+    #[arg(long, env = "TIDEGATE_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Id that marks objects as this agent's; two agents on one cluster need two [default: the namespace]
+    #[arg(long, env = "TIDEGATE_OWNER", value_name = "ID")]
+    pub owner: Option<String>,
+    /// Address of the HTTP API [default: 0.0.0.0:8080]
+    #[arg(long, env = "TIDEGATE_API_ADDRESS", value_name = "IP:PORT")]
+    pub api_address: Option<String>,
+    /// Address of /healthz, /readyz and /metrics [default: 0.0.0.0:8081]
+    #[arg(long, env = "TIDEGATE_OPS_ADDRESS", value_name = "IP:PORT")]
+    pub ops_address: Option<String>,
+    /// File with the bearer token of the HTTP API [default: /etc/tidegate/token/token]
+    #[arg(long, env = "TIDEGATE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<String>,
+    /// Metrics provider (Prometheus) that analyses may name; repeatable
+    #[arg(long = "provider", env = "TIDEGATE_PROVIDERS", value_name = "NAME=URL", value_delimiter = ',')]
+    pub providers: Vec<String>,
+    /// Requests to the API server in flight at once, 1 to 200 [default: 32]
+    #[arg(long, env = "TIDEGATE_WRITES_IN_FLIGHT_MAX", value_name = "COUNT")]
+    pub writes_in_flight_max: Option<String>,
+    /// How log lines are written, text or json [default: text]
+    #[arg(long, env = "TIDEGATE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Why the agent cannot start with these settings. Values are not repeated: a URL may carry a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The settings file cannot be read.
+    #[error("failed to read the settings file {path}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The settings file is no valid YAML, or has a field that does not exist or is of the wrong type.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Field, line and what is wrong.
+        reason: String,
+    },
+    /// A setting has a value that it cannot have.
+    #[error("{setting}: {reason}")]
+    Invalid {
+        /// The flag, or the file and its field.
+        setting: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+}
+
+/// Settings as the file spells them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct FileSettings {
+    repository: Option<String>,
+    branch: Option<String>,
+    path: Option<String>,
+    git_credentials: Option<String>,
+    git_ca_file: Option<String>,
+    store: Option<String>,
+    poll_interval: Option<String>,
+    namespace: Option<String>,
+    owner: Option<String>,
+    api_address: Option<String>,
+    ops_address: Option<String>,
+    token_file: Option<String>,
+    providers: BTreeMap<String, String>,
+    writes_in_flight_max: Option<u64>,
+    log_format: Option<String>,
+}
+
+/// Reads the file that `arguments` name, asks the pod for its namespace, and merges all of it.
+///
+/// # Errors
+/// When the file cannot be used, or a setting is missing or invalid.
+pub fn load(arguments: &AgentArgs) -> Result<Config, ConfigError> {
+    let pod_namespace = std::fs::read_to_string(NAMESPACE_FILE).ok();
+    let Some(path) = &arguments.config else {
+        return merge(arguments, &FileSettings::default(), "", pod_namespace.as_deref());
+    };
+    let name = path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
+    merge(arguments, &parse_file(&text, &name)?, &name, pod_namespace.as_deref())
+}
+
+/// Reads a length of time: whole numbers with `ms`, `s`, `m` or `h`, such as `500ms`, `5s` or `1m30s`.
+///
+/// # Errors
+/// When `text` is anything else; the error says what is expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a length of time such as 500ms, 5s, 1m or 1m30s".to_owned();
+    let mut rest = text;
+    let mut total_ms: u64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|character: char| !character.is_ascii_digit()).ok_or_else(expected)?;
+        let count: u64 = rest[..digits].parse().map_err(|_| expected())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|character: char| character.is_ascii_digit()).unwrap_or(rest.len());
+        let unit_ms = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(expected()),
+        };
+        rest = &rest[letters..];
+        total_ms = count.checked_mul(unit_ms).and_then(|ms| total_ms.checked_add(ms)).ok_or_else(expected)?;
+    }
+    if text.is_empty() { Err(expected()) } else { Ok(Duration::from_millis(total_ms)) }
+}
+
+fn parse_file(text: &str, name: &str) -> Result<FileSettings, ConfigError> {
+    if text.trim().is_empty() {
+        return Ok(FileSettings::default());
+    }
+    serde_yaml::from_str(text)
+        .map_err(|error| ConfigError::Malformed { path: name.to_owned(), reason: error.to_string() })
+}
+
+/// A value and the name of the place that it came from.
+struct Setting {
+    value: String,
+    origin: String,
+}
+
+impl Setting {
+    /// What the user set, the flag before the file; else the default under the flag's name.
+    fn of(flag: &str, given: Option<&String>, file: &str, field: Option<&String>, default: &str) -> Self {
+        match (given, field) {
+            (Some(value), _) => Self { value: value.clone(), origin: format!("--{flag}") },
+            (None, Some(value)) => {
+                Self { value: value.clone(), origin: format!("{file}: field `{}`", camel_case(flag)) }
+            }
+            (None, None) => Self { value: default.to_owned(), origin: format!("--{flag}") },
+        }
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid { setting: self.origin.clone(), reason: reason.into() }
+    }
+
+    fn checked<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+        parse(&self.value).map_err(|reason| self.refused(reason))
+    }
+}
+
+fn merge(
+    arguments: &AgentArgs,
+    file: &FileSettings,
+    file_name: &str,
+    pod_namespace: Option<&str>,
+) -> Result<Config, ConfigError> {
+    let pick = |flag: &str, given: &Option<String>, field: &Option<String>, default: &str| {
+        Setting::of(flag, given.as_ref(), file_name, field.as_ref(), default)
+    };
+    let folder = |flag: &str, given: &Option<String>, field: &Option<String>| {
+        let is_set = given.is_some() || field.is_some();
+        is_set.then(|| pick(flag, given, field, "").checked(file_path)).transpose()
+    };
+    let own_namespace = pod_namespace.map(str::trim).filter(|text| !text.is_empty()).unwrap_or("tidegate");
+    let namespace = pick("namespace", &arguments.namespace, &file.namespace, own_namespace).checked(namespace_name)?;
+    let in_flight = file.writes_in_flight_max.map(|count| count.to_string());
+    Ok(Config {
+        repository: pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?,
+        branch: pick("branch", &arguments.branch, &file.branch, "main").checked(branch_name)?,
+        path: pick("path", &arguments.path, &file.path, "").checked(repository_folder)?,
+        git_credentials: folder("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
+        git_ca_file: folder("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
+        store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
+        poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
+            .checked(poll_interval)?,
+        owner: pick("owner", &arguments.owner, &file.owner, &namespace).checked(owner_id)?,
+        namespace,
+        api_address: pick("api-address", &arguments.api_address, &file.api_address, "0.0.0.0:8080").checked(address)?,
+        ops_address: pick("ops-address", &arguments.ops_address, &file.ops_address, "0.0.0.0:8081").checked(address)?,
+        token_file: pick("token-file", &arguments.token_file, &file.token_file, "/etc/tidegate/token/token")
+            .checked(file_path)?,
+        providers: providers(&arguments.providers, &file.providers, file_name)?,
+        writes_in_flight_max: pick("writes-in-flight-max", &arguments.writes_in_flight_max, &in_flight, "32")
+            .checked(in_flight_count)?,
+        log_format: pick("log-format", &arguments.log_format, &file.log_format, "text")
+            .checked(|text| LogFormat::from_str(text, false).map_err(|_| "expected text or json".to_owned()))?,
+    })
+}
+
+/// `poll-interval` as the file spells it: `pollInterval`.
+fn camel_case(flag: &str) -> String {
+    let mut parts = flag.split('-');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |mut name, part| {
+        name.push_str(&part[..1].to_uppercase());
+        name.push_str(&part[1..]);
+        name
+    })
+}
+
+fn repository_url(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("missing: say which Git repository to follow".to_owned());
+    }
+    let has_controls = text.chars().any(char::is_control);
+    if text.starts_with('-') || has_controls {
+        return Err("not a URL and not a path".to_owned());
+    }
+    match text.split_once("://") {
+        Some(("http" | "https", _)) => web_url(text),
+        Some(("file", path)) if path.starts_with('/') => Ok(text.to_owned()),
+        Some(_) => Err("expected an https or http URL, or a path".to_owned()),
+        // `git@host:path`, and `ext::command`, are no paths.
+        None if text.contains(':') && !text.starts_with(['/', '.']) => {
+            Err("expected an https or http URL, or a path; SSH is not supported".to_owned())
+        }
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// An http or https URL with a host and without credentials: URLs are shown in status and logs.
+fn web_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = rest.ok_or("expected an http or https URL")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        return Err("the URL carries credentials; put them into files and name their folder".to_owned());
+    }
+    if host.is_empty() || text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        return Err("not a URL".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn branch_name(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("refs/heads/").unwrap_or(text);
+    let is_plain = !name.is_empty()
+        && !name.starts_with(['-', '/', '.'])
+        && !name.ends_with(['/', '.'])
+        && !name.contains("..")
+        && !name.contains(|character: char| {
+            character.is_control() || character.is_whitespace() || "~^:?*[\\".contains(character)
+        });
+    if is_plain { Ok(name.to_owned()) } else { Err("not the name of a branch".to_owned()) }
+}
+
+fn repository_folder(text: &str) -> Result<String, String> {
+    let path = text.trim_start_matches("./").trim_matches('/');
+    let is_inside = path.is_empty() || path.split('/').all(|part| !matches!(part, "" | "." | ".." | ".git"));
+    if path == "." {
+        Ok(String::new())
+    } else if is_inside {
+        Ok(path.to_owned())
+    } else {
+        Err("expected a folder inside the repository".to_owned())
+    }
+}
+
+fn file_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("expected a path, found nothing".to_owned()) } else { Ok(Path::new(text).to_owned()) }
+}
+
+fn poll_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if (POLL_INTERVAL_MIN..=POLL_INTERVAL_MAX).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("expected at least 100ms and at most 24h".to_owned())
+    }
+}
+
+fn namespace_name(text: &str) -> Result<String, String> {
+    let is_label = (1..=63).contains(&text.len())
+        && text
+            .chars()
+            .all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-')
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if is_label { Ok(text.to_owned()) } else { Err("not the name of a namespace".to_owned()) }
+}
+
+/// The owner id is a label value on every object of ours.
+fn owner_id(text: &str) -> Result<String, String> {
+    let is_label = (1..=63).contains(&text.len())
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+        && text.starts_with(|character: char| character.is_ascii_alphanumeric())
+        && text.ends_with(|character: char| character.is_ascii_alphanumeric());
+    let reason = "expected a label value: 1 to 63 letters, digits, `-`, `_` or `.`, first and last a letter or digit";
+    if is_label { Ok(text.to_owned()) } else { Err(reason.to_owned()) }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, such as 0.0.0.0:8080 or [::]:8080".to_owned())
+}
+
+fn in_flight_count(text: &str) -> Result<usize, String> {
+    let count = text.parse::<u64>().ok().filter(|count| (1..=WRITES_IN_FLIGHT_MAX).contains(count));
+    count
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or_else(|| "expected a whole number from 1 to 200".to_owned())
+}
+
+/// The file's providers, with those of flags added or in their place.
+fn providers(
+    given: &[String],
+    file: &BTreeMap<String, String>,
+    file_name: &str,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let check = |origin: String, name: &str, url: &str| {
+        let setting = Setting { value: url.to_owned(), origin };
+        let is_plain = !name.is_empty() && name.chars().all(|it| it.is_ascii_alphanumeric() || "-_.".contains(it));
+        if !is_plain {
+            return Err(setting.refused("a provider's name has letters, digits, `-`, `_` and `.` only"));
+        }
+        Ok((name.to_owned(), setting.checked(web_url)?))
+    };
+    let mut all = BTreeMap::new();
+    for (name, url) in file {
+        all.extend([check(format!("{file_name}: field `providers.{name}`"), name, url)?]);
+    }
+    for pair in given {
+        let origin = "--provider".to_owned();
+        let Some((name, url)) = pair.split_once('=') else {
+            return Err(ConfigError::Invalid { setting: origin, reason: "expected NAME=URL".to_owned() });
+        };
+        all.extend([check(origin, name, url)?]);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,7 @@
 //! The `tidegate` program: hands over to [`tidegate::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::run()
+}

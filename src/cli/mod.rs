@@ -1,1 +1,125 @@
-//! To be written.
+//! The command line: one file per subcommand, thin.
+//!
+//! Enters: arguments. Leaves: text on standard output, messages on standard error, and an exit code:
+//!
+//! | Code | Meaning |
+//! |---|---|
+//! | 0 | done; for `why`: Synced and Healthy |
+//! | 1 | the answer is no: `why` found a blocking fact, `--wait` saw no answer in time |
+//! | 2 | it could not be done: bad arguments, no such app, no cluster |
+
+use std::process::ExitCode;
+
+mod agent;
+mod connection;
+mod crds;
+mod history;
+mod output;
+mod request;
+pub mod schema;
+mod status;
+pub mod validate;
+mod why;
+
+use clap::{Parser, Subcommand};
+
+/// An in-cluster GitOps pull agent for Kubernetes: progressive waves on native workloads, gates, and reverts.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent
+    Agent(Box<crate::config::AgentArgs>),
+    /// Check declarations without a cluster
+    Validate(validate::Arguments),
+    /// Print the JSON Schema of declarations
+    Schema(schema::Arguments),
+    /// Print the custom resource definitions as YAML
+    Crds,
+    /// Show where apps stand
+    Status(status::StatusArgs),
+    /// Say the one fact that keeps an app from being Synced and Healthy (exit code 0 when there is none, 1 when there is)
+    Why(why::WhyArgs),
+    /// Show an app's past rollouts and its quarantine
+    History(history::HistoryArgs),
+    /// Stop a rollout and go back to the last completed Release
+    Abort(request::RequestArgs),
+    /// Stop a rollout; without one, go back to the Release before
+    Rollback(request::RequestArgs),
+    /// Let a quarantined Release try again
+    Retry(request::RequestArgs),
+}
+
+/// It worked, and the answer is yes.
+const DONE: u8 = 0;
+/// It worked, and the answer is no.
+const NO: u8 = 1;
+/// It did not work.
+const FAILED: u8 = 2;
+
+/// Parses the arguments and runs what they ask for. Bad arguments end the process with code 2, help with 0.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::Validate(arguments) => return validate::run(&arguments),
+        Command::Schema(arguments) => return schema::run(&arguments),
+        Command::Crds => crds::run(),
+        Command::Status(arguments) => once(status::run(&arguments)),
+        Command::Why(arguments) => once(why::run(&arguments)),
+        Command::History(arguments) => once(history::run(&arguments)),
+        Command::Abort(arguments) => once(request::run("abort", &arguments)),
+        Command::Rollback(arguments) => once(request::run("rollback", &arguments)),
+        Command::Retry(arguments) => once(request::run("retry", &arguments)),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        output::complain(&format!("error: {error:#}"));
+        FAILED
+    }))
+}
+
+/// Runs one question to the cluster to its end.
+fn once(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Makes ring the process's cryptography, before anything speaks TLS. A second call changes nothing.
+fn install_cryptography() {
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_told_apart_from_mistakes() {
+        for (line, is_valid) in [
+            ("tidegate agent --repository /srv/shop --provider a=http://a --provider b=http://b", true),
+            ("tidegate crds", true),
+            ("tidegate status -o wide -n delivery", true),
+            ("tidegate status shop -o yaml --context east", true),
+            ("tidegate abort shop --wait --timeout 30s", true),
+            ("tidegate abort", false),
+            ("tidegate abort ../secrets", false),
+            ("tidegate why Shop", false),
+            ("tidegate status -o xml", false),
+            ("tidegate retry shop --wait --timeout soon", false),
+            ("tidegate dance", false),
+        ] {
+            assert_eq!(Arguments::try_parse_from(line.split(' ')).is_ok(), is_valid, "{line}");
+        }
+    }
+}

@@ -1,1 +1,161 @@
-//! To be written.
+//! Stage + Live + History + now -> what to do, and what to say.
+//!
+//! Pure and total: no `Result`, because what can go wrong in the world is already in `live` or `history`, and what is
+//! wrong in Git was refused by `declare`. A decision either moves the position (a state write, which ends the pass) or
+//! makes the cluster equal to the stage of the position that stands.
+
+mod gates;
+mod idle;
+mod removal;
+mod reports;
+mod requests;
+mod rolling;
+mod transitions;
+
+use std::collections::BTreeMap;
+
+pub use gates::{variables, verdict};
+pub use transitions::notices;
+
+use crate::diff::Changes;
+use crate::model::{Action, Application, Declared, History, ObjectKey, Record, Release, Timestamp};
+use crate::observe::Live;
+use crate::stage::Stage;
+use crate::status::Report;
+
+/// What a pass knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// What Git says.
+    pub declared: &'a Declared,
+    /// What is durable, and what memory adds.
+    pub history: &'a History,
+    /// The last Release that completed, whole.
+    pub stable: Option<&'a Release>,
+    /// The Release being rolled out, whole.
+    pub target: Option<&'a Release>,
+    /// The Release that Git declares, whole.
+    pub next: Option<&'a Release>,
+    /// The Release that a rollback on request would go to, whole.
+    pub previous: Option<&'a Release>,
+    /// What should exist now.
+    pub stage: &'a Stage,
+    /// What separates live from it.
+    pub changes: &'a Changes,
+    /// What was observed.
+    pub live: &'a Live,
+    /// What failed in passes before, by object.
+    pub failures: &'a BTreeMap<ObjectKey, Failure>,
+    /// Whether the custom resource mirrors the declaration.
+    pub is_mirrored: bool,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// A write that did not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub reason: String,
+    /// Since when it has not worked.
+    pub since: Timestamp,
+    /// When it may be tried again.
+    pub retry_at: Timestamp,
+    /// Tries so far.
+    pub tries: u32,
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The new durable state, when the position moves. Writing it ends the pass.
+    pub record: Option<Record>,
+    /// Whether the record may stay in memory for now, because the status that is published anyway says the same: a
+    /// first sync that completed costs one state write less.
+    pub is_lazy: bool,
+    /// What to do when it does not.
+    pub actions: Vec<Action>,
+    /// What to say.
+    pub report: Report,
+    /// When to look again without being told to.
+    pub wake_at: Option<Timestamp>,
+}
+
+/// Decides the next actions. Same inputs, same decision.
+#[must_use]
+pub fn decide(situation: &Situation<'_>) -> Decision {
+    let mut draft = Draft::new(situation);
+    if let Some(reason) = &situation.live.unreadable {
+        draft.blocked(format!("the cluster cannot be read: {reason}"));
+        return draft.finish();
+    }
+    requests::answer(&mut draft);
+    if draft.has_moved {
+        return draft.finish();
+    }
+    match &draft.record.rollout {
+        Some(_) => rolling::advance(&mut draft),
+        None => idle::settle(&mut draft),
+    }
+    draft.finish()
+}
+
+/// A decision in the making.
+struct Draft<'a> {
+    s: &'a Situation<'a>,
+    record: Record,
+    has_moved: bool,
+    is_lazy: bool,
+    actions: Vec<Action>,
+    wake_at: Option<Timestamp>,
+    phase: crate::status::Phase,
+    facts: Vec<(String, Timestamp)>,
+    remarks: Vec<String>,
+    exposure: u32,
+}
+
+impl<'a> Draft<'a> {
+    fn new(s: &'a Situation<'a>) -> Self {
+        Self {
+            s,
+            record: s.history.record.clone().unwrap_or_default(),
+            has_moved: false,
+            is_lazy: false,
+            actions: Vec::new(),
+            wake_at: None,
+            phase: crate::status::Phase::Idle,
+            facts: Vec::new(),
+            remarks: Vec::new(),
+            exposure: 0,
+        }
+    }
+
+    fn application(&self) -> Option<&'a Application> {
+        match self.s.declared {
+            Declared::Ready { application, .. } => Some(application),
+            Declared::Broken { last, .. } => last.as_deref(),
+            Declared::Removed { .. } => None,
+        }
+    }
+
+    /// A fact that keeps the app from being Synced and Healthy; the first one told wins.
+    fn blocked(&mut self, fact: String) {
+        self.facts.push((fact, self.s.now));
+    }
+
+    fn blocked_since(&mut self, fact: String, since: Timestamp) {
+        self.facts.push((fact, since));
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn finish(self) -> Decision {
+        let report = reports::report(&self);
+        let needs_write = self.has_moved || (!self.s.is_mirrored && self.s.history.record.is_some());
+        let actions = if needs_write { Vec::new() } else { self.actions };
+        let record = needs_write.then_some(self.record);
+        Decision { record, is_lazy: self.is_lazy, actions, report, wake_at: self.wake_at }
+    }
+}

@@ -1,1 +1,3 @@
-//! To be written.
+//! The edges: I/O, no decisions. Together they implement [`crate::world::World`].
+
+pub mod server;

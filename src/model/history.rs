@@ -93,6 +93,8 @@ pub struct Past {
     pub id: u64,
     /// The Release.
     pub release: ReleaseRef,
+    /// Which way it took.
+    pub lane: super::Lane,
     /// When it started.
     pub started_at: Timestamp,
     /// When it ended.
@@ -127,8 +129,28 @@ pub enum RequestVerb {
     Refresh,
     /// Apply what Git says now, where sync is manual.
     Sync,
+    /// Go on with deletions that exceed the cap.
+    Confirm,
     /// Something that this version does not know: answered, never ignored.
     Unknown,
+}
+
+impl Request {
+    /// Reads an annotation's value: the verb is what stands before the first colon.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let word = text.split_once(':').map_or(text, |(verb, _)| verb).trim();
+        let verb = match word {
+            "abort" => RequestVerb::Abort,
+            "rollback" => RequestVerb::Rollback,
+            "retry" => RequestVerb::Retry,
+            "refresh" => RequestVerb::Refresh,
+            "sync" => RequestVerb::Sync,
+            "confirm" => RequestVerb::Confirm,
+            _ => RequestVerb::Unknown,
+        };
+        Self { verb, text: text.to_owned() }
+    }
 }
 
 impl Record {

@@ -8,6 +8,7 @@ pub mod application;
 pub mod gate;
 pub mod health;
 pub mod history;
+pub mod marks;
 pub mod object;
 pub mod plan;
 pub mod release;

@@ -1,6 +1,6 @@
 //! A Rollout: the move from Stable to Target, as far as it is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Digest, GateRecord, ObjectKey, ReleaseRef, Timestamp, WavePlan};
 
@@ -29,8 +29,6 @@ pub enum Position {
     },
     /// StatefulSets and DaemonSets whose template changes go to Target, and are judged.
     Trailing,
-    /// What left Git is pruned; then the Target is the new Stable.
-    Pruning,
     /// Everything goes back to Stable.
     Reverting {
         /// Why.
@@ -153,6 +151,8 @@ pub struct Rollout {
     pub waves: Vec<WaveRecord>,
     /// `pod-template-hash` of Stable by Deployment, read from its ReplicaSet before the first wave.
     pub stable_hashes: BTreeMap<ObjectKey, String>,
+    /// Objects that this rollout brought into the inventory: a revert removes them again.
+    pub added: BTreeSet<ObjectKey>,
     /// Pods of Target that stood when a revert began, by Deployment: what the revert took back.
     pub pods_to_revert: BTreeMap<ObjectKey, u32>,
 }

@@ -1,1 +1,45 @@
-//! To be written.
+//! What we know of the cluster: watch events and lists in, facts out.
+//!
+//! [`Cache`] folds watch events; [`Workload`] reads the ReplicaSets and pods of one Deployment; [`Live`] is what one pass
+//! over one app sees. No client, no clock.
+
+mod cache;
+mod law;
+pub mod ownership;
+mod workload;
+
+use std::collections::BTreeMap;
+
+pub use cache::{Cache, Folded, is_newer};
+pub use law::{Counts, MIN_READY_SECONDS_HOLD, PROGRESS_DEADLINE_SECONDS_HOLD, Window, law};
+pub use workload::{PodFacts, SetFacts, Workload};
+
+use crate::model::{Digest, Object, ObjectKey};
+
+/// What one pass over one app sees of the cluster, as known at the start of the pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// The objects of the app that exist, staged or inventoried.
+    pub objects: BTreeMap<ObjectKey, Object>,
+    /// Deployments whose ReplicaSets and pods were read in this pass.
+    pub workloads: BTreeMap<ObjectKey, Workload>,
+    /// Deployments for which the server said, when asked by dry run, that Target's template is the one that stands.
+    pub unchanged_templates: Vec<ObjectKey>,
+    /// Values of the kick annotation for Deployments whose pods quota refuses.
+    pub kicks: BTreeMap<ObjectKey, String>,
+    /// What we applied, as the server stored it.
+    pub applied: BTreeMap<ObjectKey, Applied>,
+    /// Why some of this could not be read; a pass that misses something decides nothing about it.
+    pub unreadable: Option<String>,
+}
+
+/// What the server made of an apply: later reads are compared with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Hash of what was sent.
+    pub content: Digest,
+    /// resourceVersion of the answer.
+    pub resource_version: String,
+    /// The answer, restricted to the fields that were sent.
+    pub projection: Digest,
+}

@@ -1,1 +1,339 @@
-//! To be written.
+//! Application + the files under its source path -> the objects of a Release.
+//!
+//! Pure: bytes in, objects out. Plain YAML only for now; Kustomize and Helm will come through a process of their own.
+//! What is rendered carries no marks of ours and no hold values, so that a digest over it means what Git means.
+
+mod images;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::model::{Application, ClusterName, Object, ObjectKey};
+use crate::world::{Entry, Files, Kinds};
+
+/// At most this many objects in one Application: an inventory entry is ~100 B, so 2,000 keep its record below 300 KB.
+pub const OBJECTS_MAX: usize = 2000;
+/// At most this many bytes of manifests in one Application.
+pub const SOURCE_BYTES_MAX: u64 = 16 << 20;
+
+/// Why an Application does not render. Nothing is deleted because of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The path is not in the commit.
+    #[error("source path `{0}` does not exist in the repository; correct spec.source.path or add the folder")]
+    NoPath(String),
+    /// The path holds no object.
+    #[error("source path `{0}` holds no Kubernetes object; an empty source never deletes anything")]
+    Empty(String),
+    /// A symbolic link or submodule is in the way.
+    #[error("{0}: symbolic links and submodules are not followed; put the file itself here")]
+    NotAFile(String),
+    /// A file is not YAML that can be read.
+    #[error("{file}:{line}:{column}: {message}")]
+    Yaml {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// A document is not an object.
+    #[error("{file}: document {document}: {message}")]
+    Object {
+        /// The file.
+        file: String,
+        /// The document in it, from 1.
+        document: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// Two documents name the same object.
+    #[error("{key} is declared twice: in {first} and in {second}; remove one")]
+    Twice {
+        /// The object.
+        key: String,
+        /// A file.
+        first: String,
+        /// The other file.
+        second: String,
+    },
+    /// The cluster does not serve the kind.
+    #[error(
+        "{file}: the cluster does not know {kind} in version {version}; install its CustomResourceDefinition or correct apiVersion"
+    )]
+    UnknownKind {
+        /// The file.
+        file: String,
+        /// The kind.
+        kind: String,
+        /// The version.
+        version: String,
+    },
+    /// A limit was reached.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+/// The files that an Application renders from, by path. Tells what to read before [`render`].
+///
+/// # Errors
+/// When the path does not exist, or something in it is not a plain file.
+pub fn inputs<'a>(application: &Application, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
+    let path = &application.source.path;
+    let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+    let mut found = BTreeMap::new();
+    let mut is_there = false;
+    let mut bytes = 0;
+    for (file, entry) in files.range(prefix.clone()..).take_while(|(file, _)| file.starts_with(&prefix)) {
+        is_there = true;
+        let rest = &file[prefix.len()..];
+        if !application.source.is_recursive && rest.contains('/') {
+            continue;
+        }
+        match entry {
+            Entry::Link | Entry::Submodule => return Err(RenderError::NotAFile(file.clone())),
+            Entry::File { bytes: length, .. } if is_manifest(rest) => {
+                bytes += length;
+                found.insert(file.as_str(), entry);
+            }
+            Entry::File { .. } => {}
+        }
+    }
+    if !is_there {
+        return match files.get(path) {
+            Some(Entry::Link | Entry::Submodule) => Err(RenderError::NotAFile(path.clone())),
+            Some(Entry::File { .. }) | None => Err(RenderError::NoPath(path.clone())),
+        };
+    }
+    if bytes > SOURCE_BYTES_MAX {
+        return Err(RenderError::TooLarge(format!(
+            "source path `{path}` holds {bytes} bytes of manifests; at most {SOURCE_BYTES_MAX} are read"
+        )));
+    }
+    Ok(found)
+}
+
+fn is_manifest(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension);
+    matches!(extension, Some("yaml" | "yml" | "json")) && !path.rsplit('/').next().unwrap_or(path).starts_with('.')
+}
+
+/// Renders.
+///
+/// # Errors
+/// The first thing that is wrong, by file and document.
+pub fn render(
+    application: &Application,
+    contents: &BTreeMap<String, Vec<u8>>,
+    kinds: &Kinds,
+) -> Result<BTreeMap<ObjectKey, Object>, RenderError> {
+    let mut declared: Vec<(String, usize, Value)> = Vec::new();
+    for (file, text) in contents {
+        for (index, document) in yaml::documents(file, text)?.into_iter().enumerate() {
+            flatten(file, index + 1, document, &mut declared);
+        }
+    }
+    let own_kinds = custom_scopes(&declared);
+    let mut objects: BTreeMap<ObjectKey, Object> = BTreeMap::new();
+    let mut homes: BTreeMap<ObjectKey, String> = BTreeMap::new();
+    for (file, document, mut body) in declared {
+        if body.get("apiVersion").and_then(Value::as_str).is_some_and(|version| version.starts_with("tidegate.dev/")) {
+            continue;
+        }
+        clean(&mut body);
+        images::substitute(&mut body, &application.images);
+        let read = Object::from_value(&ClusterName::local(), body);
+        let mut object =
+            read.map_err(|error| RenderError::Object { file: file.clone(), document, message: error.to_string() })?;
+        let scope = kinds
+            .is_namespaced(&object.key.kind, &object.version)
+            .or_else(|| own_kinds.get(&object.key.kind.to_string()).copied());
+        let Some(is_namespaced) = scope else {
+            let (kind, version) = (object.key.kind.to_string(), object.version.clone());
+            return Err(RenderError::UnknownKind { file, kind, version });
+        };
+        object = in_scope(object, is_namespaced, &application.namespace);
+        if let Some(first) = homes.insert(object.key.clone(), file.clone()) {
+            return Err(RenderError::Twice { key: object.key.to_string(), first, second: file });
+        }
+        objects.insert(object.key.clone(), object);
+    }
+    if objects.is_empty() {
+        return Err(RenderError::Empty(application.source.path.clone()));
+    }
+    if objects.len() > OBJECTS_MAX {
+        let count = objects.len();
+        return Err(RenderError::TooLarge(format!(
+            "{count} objects in one Application; at most {OBJECTS_MAX} are supported: split it"
+        )));
+    }
+    Ok(objects)
+}
+
+/// Takes `List` kinds apart.
+fn flatten(file: &str, document: usize, body: Value, into: &mut Vec<(String, usize, Value)>) {
+    let is_list = body.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+    match body {
+        Value::Null => {}
+        Value::Object(mut map) if is_list && map.get("items").is_some_and(Value::is_array) => {
+            if let Some(Value::Array(items)) = map.remove("items") {
+                for item in items {
+                    flatten(file, document, item, into);
+                }
+            }
+        }
+        other => into.push((file.to_owned(), document, other)),
+    }
+}
+
+/// Scopes of the custom kinds that the Release itself defines.
+fn custom_scopes(declared: &[(String, usize, Value)]) -> BTreeMap<String, bool> {
+    let definitions = declared.iter().map(|(_, _, body)| body);
+    let scopes = definitions
+        .filter(|body| body.get("kind").and_then(Value::as_str) == Some("CustomResourceDefinition"))
+        .filter_map(|body| {
+            let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
+            let kind = crate::model::GroupKind::new(text("/spec/group")?, text("/spec/names/kind")?);
+            Some((kind.to_string(), text("/spec/scope")? == "Namespaced"))
+        });
+    scopes.collect()
+}
+
+/// Drops what only the server may write, and folds a Secret's `stringData` into `data` as the server would.
+fn clean(body: &mut Value) {
+    let is_secret = body.get("kind").and_then(Value::as_str) == Some("Secret")
+        && body.get("apiVersion").and_then(Value::as_str) == Some("v1");
+    let Some(map) = body.as_object_mut() else { return };
+    map.remove("status");
+    if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in [
+            "creationTimestamp",
+            "resourceVersion",
+            "uid",
+            "generation",
+            "managedFields",
+            "selfLink",
+            "deletionTimestamp",
+        ] {
+            metadata.remove(field);
+        }
+    }
+    if is_secret && let Some(Value::Object(plain)) = map.remove("stringData") {
+        let data = map.entry("data").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        for (name, value) in plain {
+            if let Some(text) = value.as_str() {
+                data[name] = Value::String(base64::Engine::encode(&base64::prelude::BASE64_STANDARD, text));
+            }
+        }
+    }
+}
+
+fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
+    let Object { mut key, version, body } = object;
+    let mut body = std::sync::Arc::unwrap_or_clone(body);
+    if is_namespaced && key.namespace.is_empty() {
+        default.clone_into(&mut key.namespace);
+        body["metadata"]["namespace"] = Value::String(default.to_owned());
+    }
+    if !is_namespaced {
+        key.namespace.clear();
+        body["metadata"].as_object_mut().map(|metadata| metadata.remove("namespace"));
+    }
+    Object { key, version, body: std::sync::Arc::new(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{
+        AppName, Deletion, GroupKind, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+    };
+
+    fn application() -> Application {
+        Application {
+            name: AppName::from("web"),
+            version: "2.0".to_owned(),
+            images: vec![ImageOverride { name: "example/web".to_owned(), tag: "2.0".to_owned(), digest: None }],
+            attempt: 0,
+            source: SourcePath { path: "m".to_owned(), is_recursive: false },
+            namespace: "home".to_owned(),
+            plan: WavePlan::all_at_once(),
+            sync: SyncPolicy { is_automated: true, prunes: false, self_heals: true, adopt: BTreeSet::new() },
+            deletion: Deletion::Orphan,
+            rollback: RollbackPolicy::Automatic,
+            pause: PausePolicy::Agent,
+            history_max: 10,
+            declared_in: "app.yaml".to_owned(),
+            spec: Arc::new(Value::Null),
+        }
+    }
+
+    fn kinds() -> Kinds {
+        let kind =
+            |group: &str, kind: &str, is_namespaced| ((GroupKind::new(group, kind), "v1".to_owned()), is_namespaced);
+        Kinds(
+            [
+                kind("", "ConfigMap", true),
+                kind("", "Namespace", false),
+                kind("", "Secret", true),
+                kind("", "Pod", true),
+            ]
+            .into(),
+        )
+    }
+
+    fn run(text: &str) -> Result<Vec<String>, String> {
+        let contents = BTreeMap::from([("m/a.yaml".to_owned(), text.as_bytes().to_vec())]);
+        let objects = render(&application(), &contents, &kinds()).map_err(|error| error.to_string())?;
+        Ok(objects.values().map(|object| object.body.to_string()).collect())
+    }
+
+    fn check(text: &str, expected: Result<&[&str], &str>) {
+        match (run(text), expected) {
+            (Ok(objects), Ok(parts)) => {
+                let all = objects.join("\n");
+                assert!(parts.iter().all(|part| all.contains(part)), "{all}");
+            }
+            (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+            (seen, expected) => panic!("{seen:?} / {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn objects_get_a_namespace_by_scope_and_images_by_name() {
+        let pod =
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'example/web:1.0'}]}";
+        check(pod, Ok(&["\"namespace\":\"home\"", "example/web:2.0"]));
+        let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: home, namespace: x}}";
+        check(list, Ok(&["{\"name\":\"home\"}"]));
+        check(
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}",
+            Ok(&["\"data\":{\"a\":\"Yg==\"}"]),
+        );
+    }
+
+    #[test]
+    fn broken_manifests_are_named() {
+        check("# nothing\n---\n", Err("holds no Kubernetes object"));
+        check("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nmetadata: {name: b}", Err("m/a.yaml:4:1"));
+        check("apiVersion: v1\nkind: ConfigMap\nmetadata: {}", Err("document 1: field `metadata.name`"));
+        check("apiVersion: v1\nkind: Gadget\nmetadata: {name: a}", Err("does not know Gadget"));
+        let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}";
+        check(twice, Err("declared twice"));
+        check("a: &x [1]\nb: [*x", Err("m/a.yaml:"));
+    }
+
+    #[test]
+    fn yaml_is_read_as_kubectl_reads_it() {
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nmode: 0644\nflag: yes\nbase: &b {x: 1}\nmore: {<<: *b, y: 2}";
+        check(text, Ok(&["\"mode\":420", "\"flag\":true", "\"more\":{\"x\":1,\"y\":2}"]));
+    }
+}

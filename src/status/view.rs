@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::Report;
 use crate::model::{AppName, Application, Measurement, Quarantined, Record, ReleaseRef, Revision, Timestamp};
 
+/// Every app that is shown, by name: what the HTTP server and the metrics read, always one consistent whole.
+pub type Board = Arc<BTreeMap<AppName, Arc<AppView>>>;
+
 /// An app as it stands after a pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppView {

@@ -1,0 +1,239 @@
+//! Carries out what a pass decided. Writes of one stage go out together; what came of them is remembered.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::sight::{Trace, without_data};
+use super::{App, Context, keep};
+use crate::decide::{Failure, verdict};
+use crate::model::marks::{
+    ANNOTATION_CONTENT, ANNOTATION_OWNER, ANNOTATION_RELEASE, FIELD_MANAGER, LABEL_APPLICATION, REPLICAS_MANAGER,
+};
+use crate::model::{Action, Measurement, Millis, Object, ObjectKey, Outcome, Timestamp, Verdict};
+use crate::observe::Applied;
+use crate::stage::{Stage, projection};
+use crate::world::{ApiError, ApplyOptions, Preconditions, World};
+
+/// A write that failed is tried again after this long, doubled with every try.
+const RETRY_MILLIS_MIN: u64 = 500;
+/// ... up to this.
+const RETRY_MILLIS_MAX: u64 = 60_000;
+/// Drift of one object that is corrected within an hour before corrections slow down (S12).
+const CORRECTIONS_MAX: usize = 6;
+
+/// Carries out the actions of one pass.
+pub(super) async fn execute<W: World>(
+    context: &Context<W>,
+    app: &mut App,
+    actions: Vec<Action>,
+    stage: &Stage,
+    trace: &mut Trace,
+) {
+    let has_writes = actions.iter().any(|action| !matches!(action, Action::Measure { .. } | Action::Notice(_)));
+    let work = actions.into_iter().map(|action| one(context, app, action));
+    let outcomes = join_all(work).await;
+    let now = context.world.now();
+    for (outcomes, notice) in outcomes {
+        trace.notices.extend(notice);
+        for outcome in outcomes {
+            remember(app, outcome, stage, trace, now);
+        }
+    }
+    // What was written shows in the next pass, which comes at once: events of our own writes are known already.
+    trace.again |= has_writes && app.failures.is_empty();
+}
+
+/// Does one thing and says what came of it.
+async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<Outcome>, Option<Object>) {
+    let world = &context.world;
+    let outcomes = match action {
+        Action::Apply { object, is_forced } => {
+            let options = ApplyOptions { is_forced, is_dry_run: false, manager: FIELD_MANAGER };
+            let answer = world.apply(&object, options).await;
+            context.telemetry.applied(answer.as_ref().map(|_| ()));
+            written(context, object.key.clone(), &object.version, answer).await
+        }
+        Action::RemoveFields { key, version, resource_version, pointers } => {
+            let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
+            let removals = pointers.iter().map(|pointer| json!({"op": "remove", "path": pointer}));
+            let patch = Value::Array(std::iter::once(test).chain(removals).collect());
+            let answer = world.patch(&key, &version, &patch).await;
+            written(context, key, &version, answer).await
+        }
+        Action::YieldReplicas { key, version, replicas } => {
+            let answer = yield_replicas(context, &key, &version, replicas).await;
+            written(context, key, &version, answer).await
+        }
+        Action::Orphan { key, version } => orphan(context, key, &version).await,
+        Action::Delete { key, version, uid, resource_version } => {
+            match world.delete(&key, &version, &Preconditions { uid, resource_version }).await {
+                Ok(()) => vec![Outcome::Deleted(key)],
+                Err(error) => failed(context, key, &version, &error).await,
+            }
+        }
+        Action::KeepRelease(digest) => vec![keep::keep_release(context, app, digest).await],
+        Action::DropRelease(digest) => vec![keep::drop_release(context, app, digest).await],
+        Action::Measure { analysis, provider, query } => {
+            vec![Outcome::Measured { measurement: measure(context, app, &analysis, &provider, &query).await, analysis }]
+        }
+        Action::Notice(notice) => return (Vec::new(), Some(keep::event(context, app, &notice))),
+        Action::Forget => keep::forget(context, app).await,
+    };
+    (outcomes, None)
+}
+
+async fn written<W: World>(
+    context: &Context<W>,
+    key: ObjectKey,
+    version: &str,
+    answer: Result<Object, ApiError>,
+) -> Vec<Outcome> {
+    match answer {
+        Ok(object) => vec![Outcome::Applied(object)],
+        Err(error) => failed(context, key, version, &error).await,
+    }
+}
+
+/// A conflict is answered by looking again at once; everything else waits for its back-off.
+async fn failed<W: World>(context: &Context<W>, key: ObjectKey, version: &str, error: &ApiError) -> Vec<Outcome> {
+    let failure =
+        Outcome::Failed { key: Some(key.clone()), reason: error.to_string(), is_transient: error.is_transient() };
+    if matches!(error, ApiError::Conflict | ApiError::TimedOut) {
+        return match context.world.get(&key, version).await {
+            Ok(Some(object)) if *error == ApiError::Conflict => vec![Outcome::Applied(object)],
+            Ok(Some(object)) => vec![Outcome::Applied(object), failure],
+            Ok(None) => vec![Outcome::Deleted(key)],
+            Err(_) => vec![failure],
+        };
+    }
+    vec![failure]
+}
+
+async fn yield_replicas<W: World>(
+    context: &Context<W>,
+    key: &ObjectKey,
+    version: &str,
+    replicas: u32,
+) -> Result<Object, ApiError> {
+    let group = &key.kind.group;
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let body = json!({"apiVersion": api_version, "kind": key.kind.kind,
+        "metadata": {"name": key.name, "namespace": key.namespace}, "spec": {"replicas": replicas}});
+    let object = Object { key: key.clone(), version: version.to_owned(), body: std::sync::Arc::new(body) };
+    let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: REPLICAS_MANAGER };
+    context.world.apply(&object, options).await
+}
+
+/// Takes our marks off an object that stays.
+async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -> Vec<Outcome> {
+    let live = match context.world.get(&key, version).await {
+        Ok(Some(live)) => live,
+        Ok(None) => return vec![Outcome::Deleted(key)],
+        Err(error) => return failed(context, key, version, &error).await,
+    };
+    let mut operations =
+        vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": live.resource_version()})];
+    for annotation in [ANNOTATION_OWNER, ANNOTATION_CONTENT, ANNOTATION_RELEASE] {
+        if live.annotation(annotation).is_some() {
+            operations.push(
+                json!({"op": "remove", "path": format!("/metadata/annotations/{}", annotation.replace('/', "~1"))}),
+            );
+        }
+    }
+    if live.label(LABEL_APPLICATION).is_some() {
+        operations.push(
+            json!({"op": "remove", "path": format!("/metadata/labels/{}", LABEL_APPLICATION.replace('/', "~1"))}),
+        );
+    }
+    let answer = context.world.patch(&key, version, &Value::Array(operations)).await;
+    written(context, key, version, answer).await
+}
+
+async fn measure<W: World>(
+    context: &Context<W>,
+    app: &App,
+    analysis: &str,
+    provider: &str,
+    query: &str,
+) -> Measurement {
+    let answer = context.world.measure(provider, query).await;
+    let at = context.world.now();
+    let rollout = app.history.record.as_ref().and_then(|record| record.rollout.as_ref());
+    let declared = rollout.and_then(|rollout| rollout.plan.analysis(analysis));
+    match (answer, declared) {
+        (Ok(Some(value)), Some(declared)) => {
+            let (verdict, message) = verdict(declared, value);
+            Measurement { at, value: Some(value), verdict, message }
+        }
+        (Ok(_), _) => {
+            Measurement { at, value: None, verdict: Verdict::NoData, message: "the query gave no data".to_owned() }
+        }
+        (Err(error), _) => Measurement { at, value: None, verdict: Verdict::Error, message: error.to_string() },
+    }
+}
+
+fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, now: Timestamp) {
+    match outcome {
+        Outcome::Applied(object) => {
+            app.failures.remove(&object.key);
+            if let Some(staged) = stage.objects.get(&object.key) {
+                note_correction(app, &object, staged.content, now);
+                let applied = Applied {
+                    content: staged.content,
+                    resource_version: object.resource_version().to_owned(),
+                    projection: projection(&staged.object.body, &object.body),
+                };
+                app.applied.insert(object.key.clone(), applied);
+            }
+            trace.learned.push(without_data(object));
+        }
+        Outcome::Deleted(key) => {
+            app.failures.remove(&key);
+            app.applied.remove(&key);
+            trace.gone.push(key);
+        }
+        Outcome::Kept(digest) => drop(app.history.kept.insert(digest)),
+        Outcome::Dropped(digest) => drop(app.history.kept.remove(&digest)),
+        Outcome::Measured { analysis, measurement } => {
+            app.history.samples.entry(analysis).or_default().push(measurement);
+            trace.again = true;
+        }
+        Outcome::Failed { key, reason, is_transient: _ } => note_failure(app, key, reason, trace, now),
+        Outcome::Done => trace.is_forgotten = true,
+    }
+}
+
+fn note_failure(app: &mut App, key: Option<ObjectKey>, reason: String, trace: &mut Trace, now: Timestamp) {
+    let key = key.unwrap_or_else(|| crate::store::application::key("", &app.name));
+    let before = app.failures.get(&key);
+    let tries = before.map_or(0, |failure| failure.tries) + 1;
+    let wait = Millis((RETRY_MILLIS_MIN << tries.min(10)).min(RETRY_MILLIS_MAX));
+    let since = before.map_or(now, |failure| failure.since);
+    tracing::warn!(application = %app.name, object = %key, %reason, tries, "a write failed");
+    let retry_at = wait.after(now);
+    trace.wake(retry_at);
+    app.failures.insert(key, Failure { reason, since, retry_at, tries });
+}
+
+/// Counts how often the same content had to be put back; a fighter is answered more and more slowly.
+fn note_correction(app: &mut App, object: &Object, content: crate::model::Digest, now: Timestamp) {
+    let is_same = app.applied.get(&object.key).is_some_and(|applied| applied.content == content);
+    let is_changed =
+        app.applied.get(&object.key).is_some_and(|applied| applied.resource_version != object.resource_version());
+    if !is_same || !is_changed {
+        return;
+    }
+    let times = app.corrections.entry(object.key.clone()).or_default();
+    times.retain(|at| !Millis::from_seconds(3600).has_passed(*at, now));
+    times.push(now);
+    if times.len() >= CORRECTIONS_MAX {
+        let excess = u32::try_from(times.len() - CORRECTIONS_MAX).unwrap_or(u32::MAX).min(6);
+        let retry_at = Millis::from_seconds(600 << excess.min(3)).after(now);
+        let managers = crate::observe::ownership::other_managers(object).join(", ");
+        let reason = format!(
+            "Contended: it was put back {} times within the hour; it is also written by {managers}",
+            times.len()
+        );
+        app.failures.insert(object.key.clone(), Failure { reason, since: now, retry_at, tries: 1 });
+    }
+}

@@ -1,0 +1,277 @@
+//! Durable state: the record in the custom resource, and kept Releases. Every write carries what it was based on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::sight::Trace;
+use super::{App, Context, recover};
+use crate::decide::notices;
+use crate::model::{Digest, GroupKind, Lane, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb};
+use crate::store;
+use crate::telemetry::StateWrite;
+use crate::world::{ApiError, Part, Preconditions, Scope, World};
+
+/// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows.
+pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
+    if app.history.record.is_none() && app.unusable.is_none() {
+        recover::recover(context, app).await;
+    }
+    let is_rollback = app.history.request.as_ref().is_some_and(|request| request.verb == RequestVerb::Rollback);
+    let previous = if is_rollback { app.previous() } else { None };
+    for digest in [app.stable(), app.target(), previous].into_iter().flatten() {
+        if app.release(digest).is_some() {
+            continue;
+        }
+        match restore(context, app, digest).await {
+            Ok(Some(release)) => drop(app.releases.insert(digest, Arc::new(release))),
+            Ok(None) => tracing::warn!(application = %app.name, release = %digest.short(), "a Release is kept nowhere"),
+            Err(error) => {
+                tracing::warn!(application = %app.name, release = %digest.short(), %error, "a kept Release cannot be read")
+            }
+        }
+    }
+}
+
+/// Whether the custom resource says what Git declares, so that no write is due for that alone.
+pub(super) fn is_mirrored(app: &App) -> bool {
+    let (Some(application), Some(object)) = (app.application(), &app.object) else { return true };
+    let Ok(stored) = store::application::read(object) else { return true };
+    stored.spec == *application.spec && stored.declared_in == application.declared_in
+}
+
+/// Writes the record: the intent, before any effect. A lazy one waits for the next.
+pub(super) async fn save<W: World>(
+    context: &Context<W>,
+    app: &mut App,
+    record: Record,
+    is_lazy: bool,
+    trace: &mut Trace,
+) {
+    let old = app.history.record.clone();
+    if is_lazy && app.object.is_some() && is_mirrored(app) {
+        app.is_saved = false;
+        settled(context, app, old.as_ref(), record, trace);
+        return;
+    }
+    let (declared_in, spec) = mirror(app);
+    let body = store::application::write(
+        &context.namespace,
+        &app.name,
+        &context.owner,
+        &declared_in,
+        &spec,
+        &record,
+        app.object.as_ref(),
+    );
+    let answer = match &app.object {
+        None => context.world.create(&body).await,
+        Some(_) => context.world.update(&body, Part::Object).await,
+    };
+    context.telemetry.state_written(StateWrite::Record);
+    match answer {
+        Ok(object) => {
+            app.object = Some(object);
+            app.is_saved = true;
+            app.history.request = None;
+            settled(context, app, old.as_ref(), record, trace);
+        }
+        Err(error) => reread(context, app, &error, trace).await,
+    }
+}
+
+/// What the custom resource mirrors: the declaration, or what stood there.
+fn mirror(app: &App) -> (String, Value) {
+    let stored = app.object.as_ref().and_then(|object| store::application::read(object).ok());
+    match (app.application(), stored) {
+        (Some(application), _) => (application.declared_in.clone(), (*application.spec).clone()),
+        (None, Some(stored)) => (stored.declared_in, stored.spec),
+        (None, None) => (String::new(), Value::Object(serde_json::Map::new())),
+    }
+}
+
+/// The record in memory is now the new one: samples of gates that ended are dropped, people and counters are told.
+fn settled<W: World>(context: &Context<W>, app: &mut App, old: Option<&Record>, record: Record, trace: &mut Trace) {
+    let wave = |record: &Record| {
+        record.rollout.as_ref().map(|rollout| (rollout.id, rollout.waves.len(), rollout.position.clone()))
+    };
+    if old.and_then(wave) != wave(&record) {
+        app.history.samples.clear();
+    }
+    if record.rollout.as_ref().map(|rollout| rollout.id)
+        != old.and_then(|old| old.rollout.as_ref()).map(|rollout| rollout.id)
+    {
+        app.failures.clear();
+    }
+    for notice in notices(&app.name, old, &record) {
+        trace.notices.push(event(context, app, &notice));
+    }
+    count(context, app, old, &record);
+    app.history.record = Some(record);
+    app.trim();
+    trace.again = true;
+}
+
+fn count<W: World>(context: &Context<W>, app: &App, old: Option<&Record>, new: &Record) {
+    let telemetry = &context.telemetry;
+    let before = old.and_then(|record| record.rollout.as_ref());
+    if let Some(rollout) = new.rollout.as_ref().filter(|now| before.is_none_or(|before| before.id != now.id)) {
+        tracing::info!(application = %app.name, version = %rollout.target.version, lane = ?rollout.lane, "rollout started");
+        telemetry.rollout_started(&app.name);
+    }
+    let ended = new.past.last().filter(|past| old.and_then(|old| old.past.last()).map(|past| past.id) != Some(past.id));
+    if let Some(past) = ended {
+        tracing::info!(application = %app.name, version = %past.release.version, outcome = past.outcome.as_str(), reason = %past.reason, "rollout ended");
+        telemetry.rollout_ended(&app.name, past.outcome);
+        let gates = past.waves.iter().flat_map(|wave| &wave.gates);
+        gates.for_each(|gate| telemetry.gate_decided(&app.name, &gate.gate, gate.verdict));
+        if matches!(past.outcome, PastOutcome::Reverted | PastOutcome::Withdrawn)
+            && let Some(at) = new.last_revert_at
+        {
+            let pods = new.pods_reverted - old.map_or(0, |old| old.pods_reverted);
+            telemetry.reverted(destination(app), &app.name, pods, at);
+        }
+    }
+    if let Some(rollout) = &new.rollout {
+        tracing::debug!(application = %app.name, position = ?rollout.position, "position");
+    }
+}
+
+/// The namespace that an app's metrics carry.
+pub(super) fn destination(app: &App) -> &str {
+    app.application().map_or("", |application| application.namespace.as_str())
+}
+
+/// Somebody else wrote, or the write failed: look at what stands there and decide again.
+pub(super) async fn reread<W: World>(context: &Context<W>, app: &mut App, error: &ApiError, trace: &mut Trace) {
+    tracing::debug!(application = %app.name, %error, "the application's state is read again");
+    let key = store::application::key(&context.namespace, &app.name);
+    match context.world.get(&key, store::VERSION).await {
+        Ok(Some(object)) => {
+            take(app, object);
+            trace.again = matches!(error, ApiError::Conflict | ApiError::AlreadyExists | ApiError::TimedOut);
+        }
+        Ok(None) => {
+            app.object = None;
+            app.status = None;
+            trace.again = true;
+        }
+        Err(_) => {}
+    }
+    if !trace.again {
+        trace.wake(crate::model::Millis::from_seconds(2).after(context.world.now()));
+    }
+}
+
+/// Takes the custom resource as the cluster shows it. What memory knows of the record wins, once there is any.
+pub(super) fn take(app: &mut App, object: Object) {
+    match store::application::read(&object) {
+        Ok(stored) => {
+            app.history.request = stored.request;
+            if app.history.record.is_none() && stored.has_record {
+                app.history.record = Some(store::settle(stored.record, stored.stable_in_status));
+            }
+            app.unusable = None;
+        }
+        Err(error) => app.unusable = Some(format!("the state in the Application resource cannot be used: {error}")),
+    }
+    app.object = Some(object);
+}
+
+/// Keeps a Release in the cluster. Parts are immutable and named by digest, so one that exists is the same.
+pub(super) async fn keep_release<W: World>(context: &Context<W>, app: &App, digest: Digest) -> Outcome {
+    let Some(release) = app.release(digest) else {
+        return Outcome::Failed {
+            key: None,
+            reason: format!("release {} is not in memory", digest.short()),
+            is_transient: true,
+        };
+    };
+    for part in store::release::keep(&context.namespace, &context.owner, release) {
+        match context.world.create(&part).await {
+            Ok(_) => context.telemetry.state_written(StateWrite::Release),
+            Err(ApiError::AlreadyExists) => {}
+            Err(error) => {
+                let reason = format!("failed to keep release {}: {error}", digest.short());
+                return Outcome::Failed { key: None, reason, is_transient: error.is_transient() };
+            }
+        }
+    }
+    Outcome::Kept(digest)
+}
+
+async fn parts<W: World>(context: &Context<W>, app: &App, digest: Option<Digest>) -> Result<Vec<Object>, ApiError> {
+    let namespace = Some(context.namespace.clone());
+    let scope = Scope { kind: GroupKind::new("", "Secret"), version: "v1".to_owned(), namespace };
+    let listed = context.world.list(&scope, &store::release::selector(&context.owner, &app.name)).await?;
+    let wanted = |part: &Object| {
+        store::release::digest_of(part).is_some_and(|found| digest.is_none_or(|digest| digest == found))
+    };
+    Ok(listed.items.into_iter().filter(wanted).collect())
+}
+
+/// The digests of an app's kept Releases.
+pub(super) async fn kept<W: World>(context: &Context<W>, app: &App) -> Result<BTreeSet<Digest>, ApiError> {
+    Ok(parts(context, app, None).await?.iter().filter_map(store::release::digest_of).collect())
+}
+
+/// Reads a kept Release.
+pub(super) async fn restore<W: World>(
+    context: &Context<W>,
+    app: &App,
+    digest: Digest,
+) -> Result<Option<Release>, ApiError> {
+    let parts = parts(context, app, Some(digest)).await?;
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    store::release::restore(&parts).map(Some).map_err(|error| ApiError::Server(error.to_string()))
+}
+
+/// Drops a kept Release.
+pub(super) async fn drop_release<W: World>(context: &Context<W>, app: &App, digest: Digest) -> Outcome {
+    let failed =
+        |error: &ApiError| Outcome::Failed { key: None, reason: error.to_string(), is_transient: error.is_transient() };
+    let parts = match parts(context, app, Some(digest)).await {
+        Ok(parts) => parts,
+        Err(error) => return failed(&error),
+    };
+    for part in parts {
+        if let Err(error) = context.world.delete(&part.key, &part.version, &preconditions(&part)).await {
+            return failed(&error);
+        }
+    }
+    Outcome::Dropped(digest)
+}
+
+fn preconditions(object: &Object) -> Preconditions {
+    Preconditions { uid: object.uid().to_owned(), resource_version: object.resource_version().to_owned() }
+}
+
+/// Deletes the app's custom resource, last of all.
+pub(super) async fn forget<W: World>(context: &Context<W>, app: &App) -> Vec<Outcome> {
+    let Some(object) = &app.object else { return vec![Outcome::Done] };
+    match context.world.delete(&object.key, &object.version, &preconditions(object)).await {
+        Ok(()) => {
+            context.telemetry.forget(destination(app), &app.name);
+            vec![Outcome::Done]
+        }
+        Err(error) => {
+            vec![Outcome::Failed { key: None, reason: error.to_string(), is_transient: error.is_transient() }]
+        }
+    }
+}
+
+/// A notice as a Kubernetes Event.
+pub(super) fn event<W: World>(context: &Context<W>, app: &App, notice: &Notice) -> Object {
+    let uid = app.object.as_ref().map(Object::uid).unwrap_or_default();
+    let nonce = u64::from_le_bytes(context.world.random()[..8].try_into().expect("eight bytes of 32"));
+    store::notice::event(notice, &context.namespace, uid, context.world.now(), nonce)
+}
+
+/// Whether the app's first sync is under way: what it says of itself may wait a little.
+pub(super) fn is_first_sync(app: &App) -> bool {
+    let rollout = app.history.record.as_ref().and_then(|record| record.rollout.as_ref());
+    rollout.is_some_and(|rollout| rollout.lane == Lane::FirstSync)
+}

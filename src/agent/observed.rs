@@ -1,0 +1,40 @@
+//! The newest commit that was acted on, kept in a ConfigMap: no older history is acted on later (S6).
+
+use serde_json::json;
+
+use super::Context;
+use crate::model::{Object, ObjectKey, Revision};
+use crate::store;
+use crate::world::{ApplyOptions, World};
+
+/// The ConfigMap that holds it. Deleting it accepts whatever history Git has.
+pub(super) const SOURCE_MAP: &str = "tidegate-source";
+
+/// Where it is.
+pub(super) fn key(namespace: &str) -> ObjectKey {
+    ObjectKey::local("", "ConfigMap", namespace, SOURCE_MAP)
+}
+
+/// The commit that was observed last, when there is one.
+pub(super) async fn recall<W: World>(context: &Context<W>) -> Option<String> {
+    let object = context.world.get(&key(&context.namespace), "v1").await.ok().flatten()?;
+    object.text("/data/commit").map(str::to_owned)
+}
+
+/// Whether somebody deleted the ConfigMap, and with it accepted a history that was rewritten.
+pub(super) async fn is_accepted<W: World>(context: &Context<W>) -> bool {
+    matches!(context.world.get(&key(&context.namespace), "v1").await, Ok(None))
+}
+
+/// Remembers a commit before anything acts on it.
+pub(super) async fn remember<W: World>(context: &Context<W>, revision: &Revision) {
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": SOURCE_MAP, "namespace": context.namespace,
+            "labels": {store::MANAGED_BY_LABEL: store::MANAGED_BY, store::OWNER_LABEL: context.owner}},
+        "data": {"branch": revision.branch, "commit": revision.commit}});
+    let object = Object { key: key(&context.namespace), version: "v1".to_owned(), body: std::sync::Arc::new(body) };
+    let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: crate::model::marks::FIELD_MANAGER };
+    if let Err(error) = context.world.apply(&object, options).await {
+        tracing::warn!(%error, "the observed commit was not remembered");
+    }
+}

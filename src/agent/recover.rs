@@ -1,0 +1,89 @@
+//! A record that was lost, or never was, is made from what the cluster shows: an app whose objects carry our marks is
+//! never taken for a first sync, and objects that run already are kept as Stable before anything changes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{App, Context, keep};
+use crate::model::marks::{ANNOTATION_OWNER, ANNOTATION_RELEASE};
+use crate::model::{Declared, Digest, Object, ObjectKey, Record, Release, ReleaseRef};
+use crate::stage::{is_deployment, waits_for_batches};
+use crate::store;
+use crate::world::World;
+
+/// Fills in the record of an app that has none, when live objects tell what it must have been.
+pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) {
+    let (Some(next), Declared::Ready { target, .. }) = (app.next.clone(), app.declared.clone()) else { return };
+    let mut live = BTreeMap::new();
+    for (key, object) in next.objects.iter().filter(|(key, _)| is_deployment(key) || waits_for_batches(key)) {
+        match context.world.get(key, &object.version).await {
+            Ok(Some(found)) => drop(live.insert(key.clone(), found)),
+            Ok(None) => {}
+            Err(error) => return tracing::warn!(application = %app.name, %error, "live objects cannot be read"),
+        }
+    }
+    let ours = |object: &&Object| object.annotation(ANNOTATION_OWNER) == Some(context.owner.as_str());
+    let marked = live.values().find(ours).and_then(|object| Digest::parse(object.annotation(ANNOTATION_RELEASE)?));
+    let Some(digest) = marked else {
+        return adopt(context, app, &next, &target, &live);
+    };
+    let kept = keep::kept(context, app).await.unwrap_or_default();
+    // A workload in a hold carries the Target: Stable is then another kept Release.
+    let is_held =
+        live.values().any(|object| object.int("/spec/minReadySeconds") == Some(crate::observe::MIN_READY_SECONDS_HOLD));
+    let stable = if is_held { kept.iter().copied().find(|kept| *kept != digest).unwrap_or(digest) } else { digest };
+    app.history.kept.clone_from(&kept);
+    let release = match stable == target.digest {
+        true => Some((*next).clone()),
+        false => keep::restore(context, app, stable).await.ok().flatten(),
+    };
+    let Some(release) = release else {
+        return adopt(context, app, &next, &target, &live);
+    };
+    tracing::warn!(application = %app.name, version = %release.reference.version, "the record was lost and is rebuilt from the cluster");
+    let inventory = release.objects.iter().map(|(key, object)| (key.clone(), object.version.clone())).collect();
+    let record =
+        Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
+    app.releases.insert(stable, Arc::new(release));
+    app.history.record = Some(record);
+    app.is_saved = false;
+}
+
+/// Workloads that run under somebody else: their live state is kept as Stable, so that the first change of their pod
+/// template is a rollout like any other, with something to go back to.
+fn adopt<W: World>(
+    context: &Context<W>,
+    app: &mut App,
+    next: &Release,
+    target: &ReleaseRef,
+    live: &BTreeMap<ObjectKey, Object>,
+) {
+    if live.is_empty() {
+        return;
+    }
+    let mut objects = next.objects.clone();
+    for (key, object) in live {
+        objects.insert(key.clone(), as_declared(object, next.objects.get(key)));
+    }
+    let digest = store::digest::digest(&objects, &context.secret_key);
+    if digest == target.digest {
+        return;
+    }
+    let reference = ReleaseRef { digest, attempt: 0, version: "adopted".to_owned(), revision: target.revision.clone() };
+    tracing::info!(application = %app.name, "objects that run already are kept as Stable");
+    app.releases.insert(digest, Arc::new(Release { app: app.name.clone(), reference: reference.clone(), objects }));
+    app.history.record = Some(Record { stable: Some(reference), ..Record::default() });
+    app.is_saved = false;
+}
+
+/// A live workload as somebody would declare it: what is declared, with the pod template and replicas that run.
+fn as_declared(live: &Object, declared: Option<&Object>) -> Object {
+    let Some(declared) = declared else { return live.clone() };
+    let mut body = (*declared.body).clone();
+    for field in ["template", "replicas"] {
+        if let Some(value) = live.body.pointer(&format!("/spec/{field}")) {
+            body["spec"][field] = value.clone();
+        }
+    }
+    declared.with_body(body)
+}

@@ -1,0 +1,197 @@
+//! The reads of one pass: what watches do not show, and what must not come from a cache.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::tick::Passed;
+use super::{App, Context};
+use crate::model::{GroupKind, Lane, Object, ObjectKey, Position, Timestamp};
+use crate::observe::{Live, Workload};
+use crate::stage::{is_deployment, moving};
+use crate::world::{ApiError, ApplyOptions, Scope, World};
+
+/// A ReplicaSet that quota refuses is woken this often; its own back-off goes up to 1000 s.
+const KICK_SECONDS: i64 = 15;
+/// After a read that failed, the next pass comes this much later.
+const READ_RETRY_MILLIS: u64 = 1000;
+
+/// What a pass collects for the scheduler on its way.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// Newer objects than the cache may hold.
+    pub(super) learned: Vec<Object>,
+    /// Objects seen to be gone.
+    pub(super) gone: Vec<ObjectKey>,
+    /// Events to write.
+    pub(super) notices: Vec<Object>,
+    /// Whether the next pass is due at once.
+    pub(super) again: bool,
+    /// When the next pass is due at the latest.
+    pub(super) wake_at: Option<Timestamp>,
+    /// Whether nothing is left of the app.
+    pub(super) is_forgotten: bool,
+}
+
+impl Trace {
+    /// Asks for a pass at `at` or before.
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Closes the pass.
+    pub(super) fn into_passed(mut self, app: App, decided: Option<Timestamp>, publish_at: Option<Timestamp>) -> Passed {
+        if self.again {
+            self.wake_at = Some(Timestamp::UNIX_EPOCH);
+        }
+        for at in [decided, publish_at].into_iter().flatten() {
+            self.wake(at);
+        }
+        let Self { learned, gone, notices, again: _, wake_at, is_forgotten } = self;
+        Passed { app, learned, gone, notices, wake_at, is_forgotten }
+    }
+}
+
+/// Reads what this pass needs beside the watches.
+pub(super) async fn observe<W: World>(
+    context: &Context<W>,
+    app: &App,
+    seen: BTreeMap<ObjectKey, Object>,
+    now: Timestamp,
+) -> (Live, Trace) {
+    let mut trace = Trace::default();
+    let mut live = Live { objects: seen, applied: app.applied.clone(), ..Live::default() };
+    if let Some(reason) = &app.unusable {
+        live.unreadable = Some(reason.clone());
+        return (live, trace);
+    }
+    let read = async {
+        read_secrets(context, app, &mut live, &mut trace).await?;
+        read_workloads(context, app, &mut live).await?;
+        ask_about_templates(context, app, &mut live).await
+    };
+    if let Err(error) = read.await {
+        live.unreadable = Some(error.to_string());
+        trace.wake(crate::model::Millis(READ_RETRY_MILLIS).after(now));
+    }
+    let kick = (now.as_second() / KICK_SECONDS).to_string();
+    let refused = live.workloads.iter().filter(|(_, workload)| workload.failure().is_some());
+    live.kicks = refused.map(|(key, _)| (key.clone(), kick.clone())).collect();
+    if !live.kicks.is_empty() {
+        trace.wake(crate::model::Millis::from_seconds(2).after(now));
+    }
+    (live, trace)
+}
+
+/// Secrets are not watched, since a watch would need the right to read them all: each is read once by name.
+async fn read_secrets<W: World>(
+    context: &Context<W>,
+    app: &App,
+    live: &mut Live,
+    trace: &mut Trace,
+) -> Result<(), ApiError> {
+    for (key, version) in app.keys() {
+        if !key.kind.is("", "Secret") || live.objects.contains_key(&key) {
+            continue;
+        }
+        if let Some(object) = context.world.get(&key, &version).await? {
+            let object = without_data(object);
+            trace.learned.push(object.clone());
+            live.objects.insert(key, object);
+        }
+    }
+    Ok(())
+}
+
+/// A Secret without what makes it one: contents are never kept in memory.
+pub(super) fn without_data(object: Object) -> Object {
+    if !object.key.kind.is("", "Secret") {
+        return object;
+    }
+    let mut body = (*object.body).clone();
+    for field in ["data", "stringData"] {
+        body.as_object_mut().map(|map| map.remove(field));
+    }
+    object.with_body(body)
+}
+
+/// Reads ReplicaSets and pods of the Deployments that a rollout moves, straight from the server: a hold is computed from
+/// lists taken after our last write.
+async fn read_workloads<W: World>(context: &Context<W>, app: &App, live: &mut Live) -> Result<(), ApiError> {
+    for key in concerned(app) {
+        let Some(object) = live.objects.get(&key).cloned() else { continue };
+        let is_empty = object.int("/spec/replicas") == Some(0) && object.int("/status/replicas").unwrap_or(0) == 0;
+        let (sets, pods) = if is_empty && !is_in_wave(app) {
+            (Vec::new(), Vec::new())
+        } else {
+            let selector = selector(&object);
+            let scope = |group: &str, kind: &str| Scope {
+                kind: GroupKind::new(group, kind),
+                version: "v1".to_owned(),
+                namespace: Some(key.namespace.clone()),
+            };
+            let (set_scope, pod_scope) = (scope("apps", "ReplicaSet"), scope("", "Pod"));
+            let lists = futures::future::try_join(
+                context.world.list(&set_scope, &selector),
+                context.world.list(&pod_scope, &selector),
+            );
+            let (sets, pods) = lists.await?;
+            (sets.items, pods.items)
+        };
+        live.workloads.insert(key, Workload::read(object, &sets, &pods));
+    }
+    Ok(())
+}
+
+fn is_in_wave(app: &App) -> bool {
+    let rollout = app.history.record.as_ref().and_then(|record| record.rollout.as_ref());
+    rollout.is_some_and(|rollout| !matches!(rollout.position, Position::Preparing) && rollout.lane != Lane::FirstSync)
+}
+
+/// The Deployments whose pods matter in this pass.
+fn concerned(app: &App) -> BTreeSet<ObjectKey> {
+    let Some(rollout) = app.history.record.as_ref().and_then(|record| record.rollout.as_ref()) else {
+        return BTreeSet::new();
+    };
+    let target = app.target().and_then(|digest| app.release(digest));
+    let stable = app.stable().and_then(|digest| app.release(digest));
+    match (rollout.lane, &rollout.position, stable, target) {
+        (Lane::FirstSync | Lane::Direct, _, _, Some(target)) => {
+            target.objects.keys().filter(|key| is_deployment(key)).cloned().collect()
+        }
+        (Lane::Waves | Lane::Express, Position::Preparing, Some(stable), Some(target)) => moving(stable, target),
+        (Lane::FirstSync | Lane::Direct | Lane::Waves | Lane::Express, _, _, _) => {
+            rollout.stable_hashes.keys().cloned().collect()
+        }
+    }
+}
+
+/// Asks the server by dry run which templates Target would really change: no hold where nothing would change, since the
+/// ReplicaSet that stands would match the "new" template.
+async fn ask_about_templates<W: World>(context: &Context<W>, app: &App, live: &mut Live) -> Result<(), ApiError> {
+    let Some(rollout) = app.history.record.as_ref().and_then(|record| record.rollout.as_ref()) else { return Ok(()) };
+    let Some(target) = app.target().and_then(|digest| app.release(digest)) else { return Ok(()) };
+    if rollout.position != Position::Preparing || rollout.lane == Lane::Direct {
+        return Ok(());
+    }
+    for (key, workload) in live.workloads.iter().filter(|(_, workload)| workload.n() > 0) {
+        let Some(object) = target.objects.get(key) else { continue };
+        let options = ApplyOptions { is_forced: true, is_dry_run: true, manager: crate::model::marks::FIELD_MANAGER };
+        match context.world.apply(object, options).await {
+            Ok(after) if after.body.pointer("/spec/template") == workload.object.body.pointer("/spec/template") => {
+                live.unchanged_templates.push(key.clone());
+            }
+            // What the server refuses is told by the apply itself, at its wave.
+            Ok(_) | Err(ApiError::Invalid(_) | ApiError::Forbidden(_) | ApiError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The Deployment's own selector, as a label selector.
+fn selector(object: &Object) -> String {
+    let labels = object.body.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let pairs = labels.into_iter().flatten().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
+    pairs.collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,307 @@
+//! From a commit to what it declares: which files are read again, which apps render again.
+//!
+//! Work is proportional to what changed: a file is parsed again when its blob changes, an app renders again when a blob
+//! under its source path or a field that rendering reads changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::declare::{ParsedFile, assemble, is_candidate, parse_file};
+use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, ReleaseRef, Revision};
+use crate::render::{RenderError, inputs, render};
+use crate::store::digest::digest;
+use crate::telemetry::Telemetry;
+use crate::world::{BlobId, Entry, Files, Kinds, Snapshot, SourceError, World};
+
+/// Blobs read at once.
+const READ_BATCH: usize = 500;
+/// Applications that may leave Git with `deletion: cascade` in one commit before it pauses: more than this ...
+const REMOVED_MAX: usize = 5;
+/// ... and more than this share of them.
+const REMOVED_PERCENT_MAX: usize = 20;
+
+/// What Git declares, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    /// The commit that this is of.
+    pub(super) revision: Option<Revision>,
+    files: Arc<Files>,
+    parsed: BTreeMap<String, (BlobId, Option<Arc<ParsedFile>>)>,
+    /// Every app that is or was declared.
+    pub(super) apps: BTreeMap<AppName, Entered>,
+    /// Apps whose entry changed with the last commit.
+    pub(super) changed: BTreeSet<AppName>,
+    /// Whether a kind was missing, so that another look at the cluster's kinds may help.
+    pub(super) misses_kind: bool,
+}
+
+/// One app as Git has it.
+#[derive(Debug, Clone)]
+pub(super) struct Entered {
+    /// What is declared.
+    pub(super) declared: Declared,
+    /// What it renders to.
+    pub(super) release: Option<Arc<Release>>,
+    /// Hash over everything that rendering read.
+    key: Option<Digest>,
+}
+
+/// What reading a commit needs from outside.
+#[derive(Debug)]
+pub(super) struct Reading<'a, W> {
+    /// The outside.
+    pub(super) world: &'a W,
+    /// What the API server knows.
+    pub(super) kinds: &'a Kinds,
+    /// Keys the HMAC of Secret values in digests.
+    pub(super) secret_key: &'a [u8; 32],
+    /// Counts renders.
+    pub(super) telemetry: &'a Telemetry,
+    /// Folder below which declarations are looked for.
+    pub(super) path: &'a str,
+    /// Apps that exist: the file that declared each, and what is to happen when it leaves Git.
+    pub(super) known: &'a BTreeMap<AppName, (String, Deletion)>,
+}
+
+/// Reads a commit (or the same one again, after kinds or known apps changed).
+pub(super) async fn read<W: World>(
+    source: &mut Source,
+    reading: &Reading<'_, W>,
+    snapshot: Option<&Snapshot>,
+) -> Result<(), SourceError> {
+    if let Some(snapshot) = snapshot {
+        source.files = Arc::clone(&snapshot.files);
+        source.revision = Some(snapshot.revision.clone());
+    }
+    let Some(revision) = source.revision.clone() else { return Ok(()) };
+    parse(source, reading).await?;
+    let files: BTreeMap<String, Arc<ParsedFile>> = source
+        .parsed
+        .iter()
+        .filter_map(|(path, (_, parsed))| Some((path.clone(), Arc::clone(parsed.as_ref()?))))
+        .collect();
+    let mut known: BTreeMap<AppName, String> =
+        reading.known.iter().map(|(name, (file, _))| (name.clone(), file.clone())).collect();
+    known.extend(
+        source
+            .apps
+            .iter()
+            .filter_map(|(name, entered)| Some((name.clone(), application(&entered.declared)?.declared_in.clone()))),
+    );
+    let declarations = assemble(&files, &known);
+    let before = std::mem::take(&mut source.apps);
+    source.misses_kind = false;
+    for (name, result) in declarations.apps {
+        let entered = match result {
+            Ok(application) => enter(source, reading, &revision, &application, before.get(&name)).await?,
+            Err(problems) => {
+                let reason = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                broken(before.get(&name), &revision, reason)
+            }
+        };
+        source.apps.insert(name, entered);
+    }
+    let names = before.keys().chain(known.keys()).cloned().collect::<BTreeSet<_>>();
+    remove(source, reading, &before, &names, &revision);
+    let differs = |name: &&AppName| {
+        before.get(*name).map(|entered| &entered.declared) != source.apps.get(*name).map(|entered| &entered.declared)
+    };
+    source.changed = source.apps.keys().filter(differs).cloned().collect();
+    Ok(())
+}
+
+/// Parses the declaration files whose blob changed.
+async fn parse<W: World>(source: &mut Source, reading: &Reading<'_, W>) -> Result<(), SourceError> {
+    let prefix = if reading.path.is_empty() { String::new() } else { format!("{}/", reading.path) };
+    let declaring: BTreeSet<&str> = reading.known.values().map(|(file, _)| file.as_str()).collect();
+    let mut wanted: Vec<(String, BlobId)> = Vec::new();
+    let mut kept = BTreeMap::new();
+    for (path, entry) in source.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+        let (Entry::File { blob, .. }, true) = (entry, path.ends_with(".yaml") || path.ends_with(".yml")) else {
+            continue;
+        };
+        match source.parsed.remove(path) {
+            Some((known, parsed)) if known == *blob => drop(kept.insert(path.clone(), (known, parsed))),
+            before => {
+                // A file that declared apps stays a declaration, whatever became of its text.
+                let was_declaring = before.is_some_and(|(_, parsed)| parsed.is_some());
+                if was_declaring {
+                    kept.insert(path.clone(), (BlobId(String::new()), Some(Arc::new(parse_file(path, b"")))));
+                }
+                wanted.push((path.clone(), blob.clone()));
+            }
+        }
+    }
+    for batch in wanted.chunks(READ_BATCH) {
+        let blobs: Vec<BlobId> = batch.iter().map(|(_, blob)| blob.clone()).collect();
+        let texts = match reading.world.read(&blobs).await {
+            Ok(texts) => texts,
+            Err(SourceError::TooLarge(_)) => read_one_by_one(reading.world, &blobs).await?,
+            Err(error) => return Err(error),
+        };
+        for ((path, blob), text) in batch.iter().zip(texts) {
+            let was_declaring = kept.contains_key(path) || declaring.contains(path.as_str());
+            let parsed = (was_declaring || is_candidate(&text)).then(|| Arc::new(parse_file(path, &text)));
+            kept.insert(path.clone(), (blob.clone(), parsed));
+        }
+    }
+    source.parsed = kept;
+    Ok(())
+}
+
+/// One file is too large: the others are read all the same, and that one is refused by the parser's own limit.
+async fn read_one_by_one<W: World>(world: &W, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
+    let mut texts = Vec::new();
+    for blob in blobs {
+        texts.push(match world.read(std::slice::from_ref(blob)).await {
+            Ok(mut one) => one.pop().unwrap_or_default(),
+            Err(SourceError::TooLarge(_)) => vec![b' '; crate::declare::FILE_BYTES_MAX + 1],
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(texts)
+}
+
+fn application(declared: &Declared) -> Option<&Arc<Application>> {
+    match declared {
+        Declared::Ready { application, .. } => Some(application),
+        Declared::Broken { last, .. } => last.as_ref(),
+        Declared::Removed { .. } => None,
+    }
+}
+
+fn broken(before: Option<&Entered>, revision: &Revision, reason: String) -> Entered {
+    let last = before.and_then(|entered| application(&entered.declared)).cloned();
+    let declared = Declared::Broken { last, revision: Some(revision.clone()), reason };
+    Entered { declared, release: None, key: None }
+}
+
+/// Renders an app, unless everything that rendering reads is what it was.
+async fn enter<W: World>(
+    source: &mut Source,
+    reading: &Reading<'_, W>,
+    revision: &Revision,
+    application: &Arc<Application>,
+    before: Option<&Entered>,
+) -> Result<Entered, SourceError> {
+    let found = match inputs(application, &source.files) {
+        Ok(found) => found,
+        Err(error) => return Ok(refused(revision, application, &error)),
+    };
+    let key = render_key(application, &found);
+    if let Some(Entered { declared: Declared::Ready { target, .. }, release: Some(release), key: Some(known) }) = before
+        && *known == key
+    {
+        let target =
+            ReleaseRef { attempt: application.attempt, version: application.version.clone(), ..target.clone() };
+        let declared = Declared::Ready { application: Arc::clone(application), target };
+        return Ok(Entered { declared, release: Some(Arc::clone(release)), key: Some(key) });
+    }
+    let (paths, blobs): (Vec<String>, Vec<BlobId>) = found
+        .iter()
+        .filter_map(|(path, entry)| match entry {
+            Entry::File { blob, .. } => Some(((*path).to_owned(), blob.clone())),
+            Entry::Link | Entry::Submodule => None,
+        })
+        .unzip();
+    let texts = match reading.world.read(&blobs).await {
+        Ok(texts) => texts,
+        Err(SourceError::TooLarge(reason)) => {
+            return Ok(refused(revision, application, &RenderError::TooLarge(reason)));
+        }
+        Err(error) => return Err(error),
+    };
+    reading.telemetry.rendered();
+    let contents: BTreeMap<String, Vec<u8>> = paths.into_iter().zip(texts).collect();
+    match render(application, &contents, reading.kinds) {
+        Ok(objects) => {
+            let reference = ReleaseRef {
+                digest: digest(&objects, reading.secret_key),
+                attempt: application.attempt,
+                version: application.version.clone(),
+                revision: revision.clone(),
+            };
+            let release = Release { app: application.name.clone(), reference: reference.clone(), objects };
+            let declared = Declared::Ready { application: Arc::clone(application), target: reference };
+            Ok(Entered { declared, release: Some(Arc::new(release)), key: Some(key) })
+        }
+        Err(error) => {
+            source.misses_kind |= matches!(error, RenderError::UnknownKind { .. });
+            Ok(refused(revision, application, &error))
+        }
+    }
+}
+
+fn refused(revision: &Revision, application: &Arc<Application>, error: &RenderError) -> Entered {
+    let reason = error.to_string();
+    let declared = Declared::Broken { last: Some(Arc::clone(application)), revision: Some(revision.clone()), reason };
+    Entered { declared, release: None, key: None }
+}
+
+/// Hash over what rendering reads: blobs by path, images, namespace.
+fn render_key(application: &Application, found: &BTreeMap<&str, &Entry>) -> Digest {
+    let mut hasher = Sha256::new();
+    let mut add = |text: &str| {
+        hasher.update(text.len().to_le_bytes());
+        hasher.update(text);
+    };
+    add(&application.namespace);
+    for image in &application.images {
+        add(&image.name);
+        add(&image.tag);
+        add(image.digest.as_deref().unwrap_or_default());
+    }
+    for (path, entry) in found {
+        add(path);
+        if let Entry::File { blob, .. } = entry {
+            add(&blob.0);
+        }
+    }
+    Digest(hasher.finalize().into())
+}
+
+/// Apps that are certainly gone from Git; too many at once, or all of them, pause instead (S7).
+fn remove<W>(
+    source: &mut Source,
+    reading: &Reading<'_, W>,
+    before: &BTreeMap<AppName, Entered>,
+    names: &BTreeSet<AppName>,
+    revision: &Revision,
+) {
+    let gone: Vec<&AppName> = names.iter().filter(|name| !source.apps.contains_key(*name)).collect();
+    let deletion = |name: &AppName| {
+        let last =
+            before.get(name).and_then(|entered| application(&entered.declared)).map(|application| application.deletion);
+        last.or_else(|| reading.known.get(name).map(|(_, deletion)| *deletion)).unwrap_or(Deletion::Orphan)
+    };
+    let cascading = gone.iter().filter(|name| deletion(name) == Deletion::Cascade).count();
+    let exceeds = cascading > REMOVED_MAX && cascading * 100 > names.len() * REMOVED_PERCENT_MAX;
+    let is_empty = source.apps.is_empty();
+    let mut entries = Vec::new();
+    for name in gone {
+        let was_removed = before.get(name).filter(|entered| matches!(entered.declared, Declared::Removed { .. }));
+        let entered = match was_removed {
+            Some(entered) => entered.clone(),
+            None if is_empty => broken(
+                before.get(name),
+                revision,
+                "the repository declares no Application any more; nothing is deleted because of that".to_owned(),
+            ),
+            None if exceeds => {
+                let reason = format!(
+                    "{cascading} Applications with deletion: cascade left Git in one commit, more than {REMOVED_MAX} and {REMOVED_PERCENT_MAX} %; nothing is deleted: remove fewer at a time"
+                );
+                broken(before.get(name), revision, reason)
+            }
+            None => Entered {
+                declared: Declared::Removed { deletion: deletion(name), revision: revision.clone() },
+                release: None,
+                key: None,
+            },
+        };
+        entries.push((name.clone(), entered));
+    }
+    source.apps.extend(entries);
+}

@@ -1,0 +1,117 @@
+//! What must be known before the first pass: kinds, our key, the stored applications. Nothing is changed until then.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{App, Context, keep};
+use crate::model::{AppName, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
+use crate::store;
+use crate::telemetry::Telemetry;
+use crate::world::{ApiError, Event, Kinds, Listed, Scope, World};
+
+/// Between two tries to start.
+const RETRY: Millis = Millis::from_seconds(2);
+/// Name of the Secret with the key of ours.
+const KEY_SECRET: &str = "tidegate-key";
+
+/// What the scheduler starts from.
+#[derive(Debug)]
+pub struct Started<W> {
+    /// What every pass needs.
+    pub context: Context<W>,
+    /// What the API server knows.
+    pub kinds: Kinds,
+    /// The stored applications.
+    pub apps: BTreeMap<AppName, App>,
+    /// Where to watch them from.
+    pub listed: Listed,
+    /// Their collection.
+    pub scope: Scope,
+}
+
+/// Waits until the cluster answers, and reads what is stored. `None` when the process is asked to end meanwhile.
+pub async fn start<W: World>(world: W, namespace: &str, owner: &str, telemetry: &Telemetry) -> Option<Started<W>> {
+    let namespaced = |kind: GroupKind, version: &str| Scope {
+        kind,
+        version: version.to_owned(),
+        namespace: Some(namespace.to_owned()),
+    };
+    let scope = namespaced(GroupKind::new(store::GROUP, store::KIND), store::VERSION);
+    loop {
+        match read(&world, namespace, owner, &scope).await {
+            Ok((kinds, secret_key, listed)) => {
+                let (namespace, owner, telemetry) = (namespace.to_owned(), owner.to_owned(), telemetry.clone());
+                let context = Context { world, namespace, owner, secret_key, telemetry };
+                let apps = listed.items.iter().map(|object| stored(&context, object)).collect();
+                return Some(Started { context, kinds, apps, listed, scope });
+            }
+            Err(ApiError::UnknownKind(kind)) => {
+                tracing::error!(%kind, "the custom resource definitions are not installed: run `tidegate crds | kubectl apply --server-side -f -`");
+            }
+            Err(error) => tracing::error!(%error, "the cluster cannot be read yet"),
+        }
+        if world.next_event(RETRY.after(world.now())).await == Event::Shutdown {
+            return None;
+        }
+    }
+}
+
+async fn read<W: World>(
+    world: &W,
+    namespace: &str,
+    owner: &str,
+    scope: &Scope,
+) -> Result<(Kinds, [u8; 32], Listed), ApiError> {
+    let kinds = world.kinds().await?;
+    let listed = world.list(scope, "").await?;
+    let key = secret_key(world, namespace, owner).await?;
+    Ok((kinds, key, listed))
+}
+
+/// The key that hashes of Secret contents are made with: read, or made once.
+async fn secret_key<W: World>(world: &W, namespace: &str, owner: &str) -> Result<[u8; 32], ApiError> {
+    let key = ObjectKey::local("", "Secret", namespace, KEY_SECRET);
+    for _ in 0..2 {
+        if let Some(object) = world.get(&key, "v1").await? {
+            let bytes = object
+                .text("/data/key")
+                .and_then(|text| base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text).ok());
+            let whole = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+            return whole.ok_or_else(|| {
+                ApiError::Invalid(format!(
+                    "Secret {KEY_SECRET} does not hold 32 bytes under `key`; delete it to have it made anew"
+                ))
+            });
+        }
+        let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, world.random());
+        let body = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "immutable": true, "data": {"key": encoded},
+            "metadata": {"name": KEY_SECRET, "namespace": namespace,
+                "labels": {store::MANAGED_BY_LABEL: store::MANAGED_BY, store::OWNER_LABEL: owner}}});
+        let object = Object { key: key.clone(), version: "v1".to_owned(), body: std::sync::Arc::new(body) };
+        match world.create(&object).await {
+            Ok(_) | Err(ApiError::AlreadyExists) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ApiError::Conflict)
+}
+
+fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {
+    let name = AppName::from(object.key.name.as_str());
+    debug_assert_eq!(object.key.cluster, ClusterName::local(), "one cluster today");
+    let declared = Declared::Broken { last: None, revision: None, reason: "Git was not read yet".to_owned() };
+    let mut app = App::new(name.clone(), declared, "");
+    app.status = object.body.get("status").cloned();
+    keep::take(&mut app, object.clone());
+    if let Some(record) = &app.history.record {
+        let namespace = record.inventory.keys().find(|key| !key.namespace.is_empty()).map(|key| key.namespace.clone());
+        context.telemetry.restore_reverts(
+            &namespace.unwrap_or_default(),
+            &name,
+            record.pods_reverted,
+            record.last_revert_at,
+        );
+    }
+    (name, app)
+}

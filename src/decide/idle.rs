@@ -1,0 +1,211 @@
+//! No rollout under way: keep Stable, or start one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Draft, removal, rolling, transitions};
+use crate::diff::{Cause, Changes};
+use crate::model::{
+    Action, Application, Capacity, Declared, Lane, Millis, Position, Release, ReleaseRef, Rollout, WaveRecord,
+};
+use crate::stage::{moving, trailing};
+use crate::status::Phase;
+
+/// How long a new Stable may stand before its Release is kept without a rollout asking for it. A burst of first syncs
+/// is over by then.
+const KEEP_AFTER: Millis = Millis::from_seconds(20);
+
+/// Decides for an app without a rollout.
+pub(super) fn settle(draft: &mut Draft<'_>) {
+    match draft.s.declared {
+        Declared::Broken { reason, .. } => {
+            draft.phase = Phase::SourceFailed;
+            draft.blocked(reason.clone());
+            keep_stable(draft);
+        }
+        Declared::Removed { deletion, .. } => removal::leave(draft, *deletion),
+        Declared::Ready { application, target } => settle_declared(draft, application, target),
+    }
+}
+
+fn settle_declared(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef) {
+    let stable = draft.record.stable.as_ref().map(|stable| stable.digest);
+    if stable == Some(target.digest) {
+        keep_stable(draft);
+        if !draft.has_moved {
+            removal::prune(draft, application);
+            keep_release_when_quiet(draft);
+            draft.actions.extend(transitions::droppable(draft));
+        }
+        return;
+    }
+    if let Some(held) = draft.record.quarantined(target.digest, target.attempt) {
+        let fact = format!(
+            "version {} failed and is held: {}; commit a fix, raise spec.attempt, or run `tidegate retry {}`",
+            held.version, held.reason, application.name
+        );
+        let since = held.at;
+        draft.phase = Phase::Held;
+        draft.blocked_since(fact, since);
+        return keep_stable(draft);
+    }
+    if !application.sync.is_automated && !is_sync_asked(draft) {
+        draft.phase = Phase::Waiting;
+        draft.blocked(format!(
+            "sync is manual: run `kubectl annotate tgapp {} tidegate.dev/request=sync`",
+            application.name
+        ));
+        return keep_stable(draft);
+    }
+    start(draft, application, target);
+}
+
+/// Whether a person asked for this very state of Git. The answered request stays in the record until the next one.
+fn is_sync_asked(draft: &Draft<'_>) -> bool {
+    let asked = draft.record.answered.as_ref().filter(|(request, _)| request.verb == crate::model::RequestVerb::Sync);
+    asked.is_some_and(|(_, answer)| draft.s.declared.digest().is_some_and(|digest| answer.contains(&digest.short())))
+}
+
+fn start(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef) {
+    let Some(next) = draft.s.next else {
+        return draft.blocked("the Release that Git declares is being rendered".to_owned());
+    };
+    let Some(stable_ref) = draft.record.stable.clone() else {
+        return start_first_sync(draft, application, target, next);
+    };
+    let Some(stable) = draft.s.stable else {
+        draft.phase = Phase::SourceFailed;
+        let version = &stable_ref.version;
+        return draft.blocked(format!("the Release of version {version} that runs is kept nowhere, so nothing could be reverted to; commit version {version} once more"));
+    };
+    if let Some(fact) = refusal(draft, application, stable, next) {
+        draft.phase = Phase::Waiting;
+        return draft.blocked(fact);
+    }
+    // A revert needs neither Git nor a renderer: both Releases are kept before the first write.
+    for digest in [stable_ref.digest, target.digest] {
+        if !draft.s.history.kept.contains(&digest) {
+            draft.actions.push(Action::KeepRelease(digest));
+        }
+    }
+    draft.phase = Phase::Progressing;
+    if draft.actions.is_empty() {
+        begin(draft, application, target, stable, next);
+    }
+}
+
+/// Starts the rollout of `next`: the intent, before any effect.
+pub(super) fn begin(
+    draft: &mut Draft<'_>,
+    application: &Application,
+    target: &ReleaseRef,
+    stable: &Release,
+    next: &Release,
+) {
+    let has_template_change = !moving(stable, next).is_empty() || !trailing(stable, next).is_empty();
+    let has_completed = draft.record.completed.contains(&target.digest);
+    let lane = match (has_template_change, has_completed) {
+        (false, _) => Lane::Direct,
+        (true, true) => Lane::Express,
+        (true, false) => Lane::Waves,
+    };
+    let position = Position::Preparing;
+    let added = next
+        .objects
+        .keys()
+        .filter(|key| !stable.objects.contains_key(*key) && !draft.record.inventory.contains_key(*key));
+    let added: BTreeSet<_> = added.cloned().collect();
+    put(draft, application, target, next, lane, position, added, Vec::new());
+}
+
+fn start_first_sync(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef, next: &Release) {
+    let index = application.plan.waves.len() - 1;
+    let wave = rolling::wave_record(&application.plan.waves[index].name, draft.s.now);
+    put(draft, application, target, next, Lane::FirstSync, Position::Wave { index }, BTreeSet::new(), vec![wave]);
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a rollout, named once, right where it is built")]
+fn put(
+    draft: &mut Draft<'_>,
+    application: &Application,
+    target: &ReleaseRef,
+    next: &Release,
+    lane: Lane,
+    position: Position,
+    added: BTreeSet<crate::model::ObjectKey>,
+    waves: Vec<WaveRecord>,
+) {
+    let record = &mut draft.record;
+    record.rollouts += 1;
+    for (key, object) in &next.objects {
+        record.inventory.insert(key.clone(), object.version.clone());
+    }
+    record.rollout = Some(Rollout {
+        id: record.rollouts,
+        target: target.clone(),
+        lane,
+        plan: application.plan.clone(),
+        started_at: draft.s.now,
+        position,
+        waves,
+        stable_hashes: BTreeMap::new(),
+        added,
+        pods_to_revert: BTreeMap::new(),
+    });
+    draft.has_moved = true;
+    draft.phase = Phase::Progressing;
+}
+
+/// Why this rollout must not start, when it must not.
+fn refusal(draft: &Draft<'_>, application: &Application, stable: &Release, next: &Release) -> Option<String> {
+    for key in moving(stable, next) {
+        let live = draft.s.live.objects.get(&key)?;
+        let other = crate::observe::ownership::other_applier(live);
+        if let Some(manager) = other.filter(|manager| !application.sync.adopt.contains(manager)) {
+            return Some(format!(
+                "{key} is also applied by `{manager}`; stop that, or list `{manager}` in spec.sync.adopt to take it over"
+            ));
+        }
+        let is_scaled = next.objects.values().any(|object| {
+            object.key.kind.is("autoscaling", "HorizontalPodAutoscaler")
+                && object.text("/spec/scaleTargetRef/name") == Some(key.name.as_str())
+        });
+        if is_scaled && application.plan.capacity == Capacity::InPlace {
+            return Some(format!(
+                "{key} is scaled by a HorizontalPodAutoscaler, and capacity inPlace cannot hold a wave of it; use `surge`"
+            ));
+        }
+    }
+    None
+}
+
+/// Applies what separates live from Stable, within what the app allows.
+pub(super) fn keep_stable(draft: &mut Draft<'_>) {
+    let heals = draft.application().is_none_or(|application| application.sync.self_heals);
+    let changes = draft.s.changes;
+    rolling::report_refusals(draft, changes);
+    if changes.is_empty() || draft.record.stable.is_none() {
+        return;
+    }
+    let is_due_to_us = |changes: &Changes| changes.apply.iter().any(|change| change.cause == Cause::Outdated);
+    if changes.has_drift() && draft.phase == Phase::Idle {
+        draft.phase = Phase::Drifted;
+        draft.blocked(rolling::drift_fact(changes));
+    }
+    if heals || is_due_to_us(changes) {
+        rolling::reconcile(draft);
+    }
+}
+
+/// Keeps the Release of a Stable that came by first sync, once things are quiet: a revert must work with Git down.
+fn keep_release_when_quiet(draft: &mut Draft<'_>) {
+    let Some(stable) = draft.record.stable.as_ref().map(|stable| stable.digest) else { return };
+    if draft.s.history.kept.contains(&stable) || draft.s.stable.is_none() {
+        return;
+    }
+    let since = draft.record.past.last().map_or(draft.s.now, |past| past.ended_at);
+    if KEEP_AFTER.has_passed(since, draft.s.now) {
+        draft.actions.push(Action::KeepRelease(stable));
+    } else {
+        draft.wake(KEEP_AFTER.after(since));
+    }
+}

@@ -1,0 +1,547 @@
+//! A rollout under way: the wave, its gates, the way on and the way back.
+
+use std::collections::BTreeMap;
+
+use super::{Draft, gates, transitions};
+use crate::diff::{Cause, Changes};
+use crate::health::health;
+use crate::model::marks::ANNOTATION_RELEASE;
+use crate::model::{
+    Action, Application, Declared, GateRecord, Health, HealthStatus, Lane, Millis, Notice, NoticeKind, Object,
+    ObjectKey, OnFailure, PastOutcome, PausePolicy, Position, ReleaseRef, RevertReason, RollbackPolicy, Rollout,
+    Timestamp, Verdict, WaveRecord,
+};
+use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
+use crate::stage::{Standing, collapse, moving, stand};
+use crate::status::Phase;
+
+/// While a rollout is under way the cluster is looked at at least this often, whatever watches say.
+const LOOK_AGAIN: Millis = Millis::from_seconds(5);
+
+/// Decides for an app with a rollout.
+pub(super) fn advance(draft: &mut Draft<'_>) {
+    let Some(rollout) = draft.record.rollout.clone() else { return };
+    draft.phase = Phase::Progressing;
+    draft.wake(LOOK_AGAIN.after(draft.s.now));
+    report_refusals(draft, draft.s.changes);
+    let needs_target = !matches!(rollout.position, Position::Reverting { pods_are_back: true, .. });
+    if draft.s.target.is_none() && needs_target {
+        let version = &rollout.target.version;
+        return draft
+            .blocked(format!("the kept Release of version {version} cannot be read; the cluster is left as it is"));
+    }
+    match &rollout.position {
+        Position::Reverting { reason, since, pods_are_back } => {
+            transitions::go_back(draft, &rollout, reason, *since, *pods_are_back);
+        }
+        Position::Held { reason, since } => held(draft, &rollout, reason, *since),
+        Position::Preparing | Position::Wave { .. } | Position::Trailing => {
+            if let Some(reason) = called_back(draft, &rollout) {
+                return turn_back(draft, reason);
+            }
+            match rollout.position {
+                Position::Preparing => prepare(draft, &rollout),
+                Position::Wave { index } => wave(draft, &rollout, index),
+                Position::Trailing => trail(draft, &rollout),
+                Position::Reverting { .. } | Position::Held { .. } => unreachable!("matched above"),
+            }
+        }
+    }
+}
+
+/// What Git asks for now, when it is known and not held.
+fn wanted<'a>(draft: &Draft<'a>) -> Option<&'a ReleaseRef> {
+    match draft.s.declared {
+        Declared::Ready { target, .. } => {
+            Some(target).filter(|target| draft.record.quarantined(target.digest, target.attempt).is_none())
+        }
+        Declared::Broken { .. } | Declared::Removed { .. } => None,
+    }
+}
+
+/// Why the rollout must turn back at once, whatever its wave looks like.
+fn called_back(draft: &Draft<'_>, rollout: &Rollout) -> Option<RevertReason> {
+    if rollout.lane == Lane::FirstSync {
+        return None;
+    }
+    if matches!(draft.s.declared, Declared::Removed { .. }) {
+        return Some(RevertReason::RevertedInGit);
+    }
+    let stable = draft.record.stable.as_ref()?;
+    if wanted(draft).is_some_and(|wanted| wanted.digest == stable.digest && wanted.digest != rollout.target.digest) {
+        return Some(RevertReason::RevertedInGit);
+    }
+    is_undone(draft, rollout).then(|| RevertReason::Requested { by: "kubectl rollout undo".to_owned() })
+}
+
+/// Whether somebody put Stable's template back (`kubectl rollout undo`): the ReplicaSet that the controller takes for
+/// the new one is Stable's, while the hold values that only ever come with Target's template stand.
+fn is_undone(draft: &Draft<'_>, rollout: &Rollout) -> bool {
+    let Position::Wave { index } = rollout.position else { return false };
+    let was_ready =
+        index + 1 == rollout.lane_waves().len() && rollout.waves.get(index).is_some_and(|wave| wave.ready_at.is_some());
+    rollout.stable_hashes.iter().any(|(key, hash)| {
+        let Some(workload) = draft.s.live.workloads.get(key) else { return false };
+        let is_patient = workload.object.int("/spec/progressDeadlineSeconds") == Some(PROGRESS_DEADLINE_SECONDS_HOLD);
+        let is_stable = workload.current().is_some_and(|current| current.hash == *hash);
+        workload.n() > 0 && is_stable && (is_patient || was_ready)
+    })
+}
+
+fn prepare(draft: &mut Draft<'_>, rollout: &Rollout) {
+    if !draft.s.changes.is_empty() {
+        draft.blocked_since("what the waves need is being applied first".to_owned(), rollout.started_at);
+        check_deadline(draft, rollout, rollout.started_at, "preparing", "objects could not be applied");
+        return reconcile(draft);
+    }
+    let (Some(stable), Some(target)) = (draft.s.stable, draft.s.target) else { return };
+    let mut keys = moving(stable, target);
+    keys.retain(|key| !draft.s.live.unchanged_templates.contains(key));
+    let mut hashes = BTreeMap::new();
+    let mut is_collapsed = true;
+    for key in &keys {
+        let Some(workload) = draft.s.live.workloads.get(key) else { continue };
+        if !workload.is_spec_complete() {
+            draft.blocked_since(format!("{key} is still rolling out something else"), rollout.started_at);
+            return check_deadline(draft, rollout, rollout.started_at, "preparing", "Stable's pods are not complete");
+        }
+        let at_target = target.objects.get(key).unwrap_or(&workload.object);
+        match collapse(workload, rollout.plan.capacity, at_target) {
+            Some(reason) => draft.remarks.push(format!("{key}: {}", reason.as_str())),
+            None => is_collapsed = false,
+        }
+        hashes.insert(key.clone(), workload.current().map(|set| set.hash.clone()).unwrap_or_default());
+    }
+    let last = rollout.lane_waves().len() - 1;
+    let index = if is_collapsed { last } else { 0 };
+    enter_wave(draft, index, Some(hashes));
+}
+
+/// A wave that starts now.
+pub(super) fn wave_record(name: &str, now: Timestamp) -> WaveRecord {
+    WaveRecord {
+        name: name.to_owned(),
+        started_at: now,
+        ready_at: None,
+        passed_at: None,
+        gates: Vec::new(),
+        pods: BTreeMap::new(),
+    }
+}
+
+/// Writes the intent of wave `index`.
+fn enter_wave(draft: &mut Draft<'_>, index: usize, hashes: Option<BTreeMap<ObjectKey, String>>) {
+    let now = draft.s.now;
+    let Some(rollout) = &mut draft.record.rollout else { return };
+    let names: Vec<String> = rollout.lane_waves().iter().map(|wave| wave.name.clone()).collect();
+    // Waves that collapsed are recorded as passed, so that a wave's record is found by its index.
+    while rollout.waves.len() < index {
+        let skipped = WaveRecord { passed_at: Some(now), ..wave_record(&names[rollout.waves.len()], now) };
+        rollout.waves.push(skipped);
+    }
+    rollout.waves.truncate(index);
+    rollout.waves.push(wave_record(&names[index], now));
+    rollout.position = Position::Wave { index };
+    if let Some(hashes) = hashes {
+        rollout.stable_hashes = hashes;
+    }
+    draft.has_moved = true;
+}
+
+fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
+    let waves = rollout.lane_waves();
+    let (Some(wave), Some(record)) = (waves.get(index), rollout.waves.get(index)) else {
+        return draft.blocked("the recorded wave is not in the recorded plan; run `tidegate abort`".to_owned());
+    };
+    let sick = draft.s.live.workloads.values().filter(|workload| is_judged(workload, rollout));
+    if let Some(message) = sick.into_iter().find_map(|workload| gates::sickness(workload, rollout.plan.restarts_max)) {
+        return shut(draft, rollout, "health", message);
+    }
+    if let Some(key) = paused_by_user(draft) {
+        draft.phase = Phase::Waiting;
+        return draft.blocked_since(
+            format!("{key} is paused by `kubectl rollout pause`: resume it to go on"),
+            record.started_at,
+        );
+    }
+    if !draft.s.changes.is_empty() {
+        report_contention(draft);
+        draft.blocked_since(format!("wave {} is being applied", wave.name), record.started_at);
+        reconcile(draft);
+        return check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
+    }
+    let (is_reached, missing) = reached(draft, rollout, index);
+    if !is_reached {
+        draft.blocked_since(format!("wave {}: {missing}", wave.name), record.started_at);
+        // A wave that lost readiness gets the same time again from when its gates began.
+        let since = record.ready_at.unwrap_or(record.started_at);
+        return check_deadline(draft, rollout, since, &wave.name, &missing);
+    }
+    let has_gates = wave.bake > Millis(0) || !wave.analysis.is_empty();
+    let needs_ready = has_gates || rollout.lane != Lane::FirstSync;
+    match record.ready_at {
+        None if needs_ready => {
+            let pods = pods_on_target(draft, rollout);
+            let now = draft.s.now;
+            edit_wave(draft, index, |record| {
+                record.ready_at = Some(now);
+                record.pods = pods;
+            });
+        }
+        ready_at => judge(draft, rollout, index, ready_at.unwrap_or(draft.s.now)),
+    }
+}
+
+/// The workload that a person paused, where the Application says that people may.
+fn paused_by_user(draft: &Draft<'_>) -> Option<ObjectKey> {
+    let may_pause = draft.application().is_some_and(|application| application.pause == PausePolicy::User);
+    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
+    paused.filter(|_| may_pause).map(|(key, _)| key.clone())
+}
+
+fn is_paused(object: &Object) -> bool {
+    object.body.pointer("/spec/paused") == Some(&serde_json::Value::Bool(true))
+}
+
+/// Says who keeps a wave from its shape, when somebody does.
+fn report_contention(draft: &mut Draft<'_>) {
+    if !draft.s.changes.has_drift() {
+        return;
+    }
+    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
+    let fact = match paused {
+        Some((key, workload)) => {
+            let by = crate::observe::ownership::owner_of(&workload.object, &["spec", "paused"]);
+            format!(
+                "Contended: {key} was paused by `{}`; it is resumed, since pause is `agent`",
+                by.unwrap_or_else(|| "somebody".to_owned())
+            )
+        }
+        None => drift_fact(draft.s.changes),
+    };
+    if paused.is_some() {
+        draft.phase = Phase::Contended;
+    }
+    draft.blocked(fact);
+}
+
+/// Whether a workload's pods are judged by the health gate: those on Target's template.
+fn is_judged(workload: &crate::observe::Workload, rollout: &Rollout) -> bool {
+    let digest = rollout.target.digest.to_string();
+    workload.object.annotation(ANNOTATION_RELEASE) == Some(digest.as_str())
+}
+
+fn judge(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, ready_at: Timestamp) {
+    let wave = &rollout.lane_waves()[index];
+    let variables =
+        draft.application().map(|application| gates::variables(application, rollout, draft.s.live)).unwrap_or_default();
+    let judged = gates::judge(wave, rollout, &draft.s.history.samples, &variables, ready_at, draft.s.now);
+    if let Some((gate, message)) = judged.shut {
+        edit_wave(draft, index, |record| record.gates = judged.decided);
+        return shut(draft, rollout, &gate, message);
+    }
+    if !judged.are_open {
+        draft.phase = if judged.is_measuring { Phase::Measuring } else { Phase::Baking };
+        draft.blocked_since(format!("wave {}: {}", wave.name, judged.waits_for), ready_at);
+        draft.actions.extend(judged.actions);
+        if let Some(at) = judged.wake_at {
+            draft.wake(at);
+        }
+        return;
+    }
+    pass(draft, rollout, index, judged.decided);
+}
+
+/// All gates of wave `index` are open.
+fn pass(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, decided: Vec<GateRecord>) {
+    let now = draft.s.now;
+    edit_wave(draft, index, |record| {
+        let reason = "pods are ready, without crash loops".to_owned();
+        let health = GateRecord {
+            gate: "health".to_owned(),
+            verdict: Verdict::Pass,
+            reason,
+            decided_at: now,
+            measurements: Vec::new(),
+        };
+        record.gates = std::iter::once(health).chain(decided).collect();
+        record.passed_at = Some(now);
+    });
+    let is_last = index + 1 >= rollout.lane_waves().len();
+    let newer =
+        wanted(draft).filter(|wanted| wanted.digest != rollout.target.digest).map(|wanted| wanted.version.clone());
+    match newer {
+        Some(by) if !is_last => turn_back(draft, RevertReason::Superseded { by }),
+        _ if !is_last => enter_wave(draft, index + 1, None),
+        _ if has_trailing(draft) && rollout.lane != Lane::FirstSync => {
+            if let Some(rollout) = &mut draft.record.rollout {
+                rollout.position = Position::Trailing;
+            }
+        }
+        _ => transitions::complete(draft),
+    }
+}
+
+fn has_trailing(draft: &Draft<'_>) -> bool {
+    let (Some(stable), Some(target)) = (draft.s.stable, draft.s.target) else { return false };
+    !crate::stage::trailing(stable, target).is_empty()
+}
+
+/// StatefulSets and DaemonSets whose template changes: one gated step.
+fn trail(draft: &mut Draft<'_>, rollout: &Rollout) {
+    let since = rollout.waves.last().and_then(|wave| wave.passed_at).unwrap_or(rollout.started_at);
+    if !draft.s.changes.is_empty() {
+        draft.blocked_since("StatefulSets and DaemonSets are being applied".to_owned(), since);
+        reconcile(draft);
+        return check_deadline(draft, rollout, since, "trailing", "they could not be applied");
+    }
+    let worst = unhealthy(draft);
+    match worst {
+        None => transitions::complete(draft),
+        Some((key, health)) => {
+            let fact = format!("{key}: {}", health.message);
+            draft.blocked_since(fact.clone(), since);
+            check_deadline(draft, rollout, since, "trailing", &fact);
+        }
+    }
+}
+
+/// The worst staged object that is not Healthy.
+fn unhealthy(draft: &Draft<'_>) -> Option<(ObjectKey, Health)> {
+    let judged = draft.s.stage.objects.keys().filter_map(|key| match draft.s.live.objects.get(key) {
+        None => Some((key.clone(), Health::new(HealthStatus::Missing, "it does not exist"))),
+        Some(object) => Some((key.clone(), health(object)?)),
+    });
+    judged.filter(|(_, health)| health.status != HealthStatus::Healthy).max_by_key(|(_, health)| health.status)
+}
+
+/// Whether every Deployment has come to wave `index`, and what is missing otherwise.
+fn reached(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) -> (bool, String) {
+    let mut all_reached = true;
+    let mut missing = String::new();
+    for key in rollout.stable_hashes.keys() {
+        let (Some(workload), Some(target)) = (draft.s.live.workloads.get(key), draft.s.target) else { continue };
+        let at_target = target.objects.get(key).unwrap_or(&workload.object);
+        let standing: Standing = stand(workload, rollout, index, at_target);
+        draft.exposure += standing.exposure;
+        if !standing.is_reached {
+            all_reached = false;
+            missing = format!("{}: {}", key.name, standing.missing);
+        }
+    }
+    let judges_all = matches!(rollout.lane, Lane::FirstSync | Lane::Direct);
+    if judges_all && let Some((key, health)) = unhealthy(draft) {
+        return (false, format!("{key}: {}", health.message));
+    }
+    (all_reached, missing)
+}
+
+fn pods_on_target(draft: &Draft<'_>, rollout: &Rollout) -> BTreeMap<ObjectKey, u32> {
+    let keys = rollout.stable_hashes.iter();
+    let on_target = keys.filter_map(|(key, stable)| {
+        let workload = draft.s.live.workloads.get(key)?;
+        let current = workload.current().filter(|current| current.hash != *stable)?;
+        Some((key.clone(), current.replicas))
+    });
+    on_target.collect()
+}
+
+fn edit_wave(draft: &mut Draft<'_>, index: usize, edit: impl FnOnce(&mut WaveRecord)) {
+    if let Some(record) = draft.record.rollout.as_mut().and_then(|rollout| rollout.waves.get_mut(index)) {
+        edit(record);
+        draft.has_moved = true;
+    }
+}
+
+fn check_deadline(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp, wave: &str, missing: &str) {
+    let timeout = match rollout.position {
+        Position::Wave { index } => rollout.lane_waves().get(index).map(|wave| wave.timeout),
+        Position::Preparing | Position::Trailing | Position::Reverting { .. } | Position::Held { .. } => {
+            rollout.lane_waves().last().map(|wave| wave.timeout)
+        }
+    };
+    let timeout = timeout.unwrap_or(crate::model::plan::WAVE_TIMEOUT_DEFAULT);
+    if timeout.has_passed(since, draft.s.now) {
+        let message = format!("{missing} within {timeout}");
+        fail(draft, rollout, RevertReason::Deadline { wave: wave.to_owned(), message });
+    } else {
+        draft.wake(timeout.after(since));
+    }
+}
+
+fn shut(draft: &mut Draft<'_>, rollout: &Rollout, gate: &str, message: String) {
+    let wave = rollout.waves.last().map(|wave| wave.name.clone()).unwrap_or_default();
+    let index = rollout.waves.len().saturating_sub(1);
+    let now = draft.s.now;
+    let reason = message.clone();
+    edit_wave(draft, index, |record| {
+        if !record.gates.iter().any(|known| known.gate == gate) {
+            let (gate, verdict) = (gate.to_owned(), Verdict::Fail);
+            record.gates.push(GateRecord { gate, verdict, reason, decided_at: now, measurements: Vec::new() });
+        }
+    });
+    fail(draft, rollout, RevertReason::GateShut { wave, gate: gate.to_owned(), message });
+}
+
+/// The Target failed: back to Stable, unless there is none or a person is to decide.
+fn fail(draft: &mut Draft<'_>, rollout: &Rollout, reason: RevertReason) {
+    let is_manual = draft.application().is_some_and(|application| application.rollback == RollbackPolicy::Manual);
+    let holds = is_manual || rollout.plan.on_failure == OnFailure::Hold || rollout.lane == Lane::FirstSync;
+    if !holds {
+        return turn_back(draft, reason);
+    }
+    let now = draft.s.now;
+    if let Some(rollout) = &mut draft.record.rollout {
+        rollout.position = Position::Held { reason, since: now };
+        draft.has_moved = true;
+    }
+}
+
+/// Writes the intent to go back to Stable.
+pub(super) fn turn_back(draft: &mut Draft<'_>, reason: RevertReason) {
+    let Some(rollout) = draft.record.rollout.clone() else { return };
+    let pods = pods_on_target(draft, &rollout);
+    let since = draft.s.now;
+    if let Some(rollout) = &mut draft.record.rollout {
+        rollout.pods_to_revert = pods;
+        rollout.position = Position::Reverting { reason, since, pods_are_back: false };
+        draft.has_moved = true;
+    }
+}
+
+/// A wave is held: by choice, or because there is no Stable to go to.
+fn held(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason, since: Timestamp) {
+    draft.phase = Phase::Held;
+    let what = if rollout.lane == Lane::FirstSync {
+        "the first sync failed and there is nothing to go back to; commit a fix"
+    } else {
+        "the wave is held for a person to decide: `tidegate abort` or `tidegate retry`"
+    };
+    draft.blocked_since(format!("{reason}; {what}"), since);
+    if let Some(wanted) = wanted(draft).cloned() {
+        let is_other = wanted.digest != rollout.target.digest || wanted.attempt > rollout.target.attempt;
+        if is_other && rollout.lane == Lane::FirstSync {
+            transitions::end(draft, PastOutcome::Held, reason.to_string());
+            draft.has_moved = true;
+            return;
+        }
+        if is_other {
+            return turn_back(draft, RevertReason::Superseded { by: wanted.version });
+        }
+    }
+    reconcile(draft);
+}
+
+/// A person tries the held wave again.
+pub(super) fn resume(draft: &mut Draft<'_>, _reverts_by_itself: bool) {
+    let index = draft.record.rollout.as_ref().map_or(0, |rollout| rollout.waves.len().saturating_sub(1));
+    enter_wave(draft, index, None);
+}
+
+/// Remembers that a Release failed.
+pub(super) fn quarantine(draft: &mut Draft<'_>, release: &ReleaseRef, reason: String) {
+    let entry = crate::model::Quarantined {
+        digest: release.digest,
+        attempt: release.attempt,
+        version: release.version.clone(),
+        reason,
+        at: draft.s.now,
+    };
+    let quarantine = &mut draft.record.quarantine;
+    quarantine.retain(|held| held.digest != entry.digest);
+    quarantine.push(entry);
+    let excess = quarantine.len().saturating_sub(crate::model::history::QUARANTINE_MAX);
+    quarantine.drain(..excess);
+}
+
+/// Makes the cluster equal to the stage: writes of one stage go out together.
+pub(super) fn reconcile(draft: &mut Draft<'_>) {
+    let s = draft.s;
+    let now = s.now;
+    let may_try = |draft: &mut Draft<'_>, key: &ObjectKey| match s.failures.get(key) {
+        Some(failure) if failure.retry_at > now => {
+            draft.wake(failure.retry_at);
+            false
+        }
+        Some(_) | None => true,
+    };
+    for (object, replicas) in &s.changes.yields {
+        let (key, version) = (object.key.clone(), object.version.clone());
+        draft.actions.push(Action::YieldReplicas { key, version, replicas: *replicas });
+    }
+    for removal in &s.changes.remove_fields {
+        if may_try(draft, &removal.live.key) {
+            draft.actions.push(Action::RemoveFields {
+                key: removal.live.key.clone(),
+                version: removal.live.version.clone(),
+                resource_version: removal.live.resource_version().to_owned(),
+                pointers: removal.pointers.clone(),
+            });
+        }
+    }
+    let adopts = draft.application().map(|application| application.sync.adopt.clone()).unwrap_or_default();
+    for change in &s.changes.apply {
+        let key = &change.staged.object.key;
+        // A template's additions are removed first: both in one pass would race each other's resourceVersion.
+        let is_awaited = s.changes.remove_fields.iter().any(|removal| removal.live.key == *key);
+        if is_awaited || !may_try(draft, key) {
+            continue;
+        }
+        if change.cause == Cause::Drifted
+            && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
+        {
+            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
+            let message = format!("{key} was changed{by}; it is put back");
+            draft.actions.push(Action::Notice(Notice {
+                app,
+                kind: NoticeKind::Warning,
+                reason: "DriftCorrected",
+                message,
+            }));
+        }
+        let live = s.live.objects.get(key);
+        let is_adopted = change.cause == Cause::Adopted;
+        let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
+        let is_forced = !is_adopted || managers.iter().all(|manager| adopts.contains(manager));
+        draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
+    }
+}
+
+/// Writes to Deployments depend on what was observed: they carry its resourceVersion.
+fn with_precondition(staged: &crate::model::Object, live: Option<&crate::model::Object>) -> crate::model::Object {
+    let Some(live) = live.filter(|_| crate::stage::is_deployment(&staged.key)) else { return staged.clone() };
+    let mut body = (*staged.body).clone();
+    body["metadata"]["resourceVersion"] = serde_json::Value::String(live.resource_version().to_owned());
+    staged.with_body(body)
+}
+
+/// What drifted, in one sentence.
+pub(super) fn drift_fact(changes: &Changes) -> String {
+    let drifted = changes.apply.iter().find(|change| change.cause == Cause::Drifted);
+    match (drifted, changes.remove_fields.first()) {
+        (Some(change), _) => {
+            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
+            format!("{} was changed{by} and is put back", change.staged.object.key)
+        }
+        (None, Some(removal)) => format!("{}: additions to the pod template are removed", removal.live.key),
+        (None, None) => "live differs from what is declared".to_owned(),
+    }
+}
+
+/// Objects that we must not touch, and writes that fail, block visibly.
+pub(super) fn report_refusals(draft: &mut Draft<'_>, changes: &Changes) {
+    for (key, reason) in &changes.refused {
+        draft.blocked(format!("{key}: {reason}"));
+    }
+    let failing: Vec<_> =
+        changes.apply.iter().filter_map(|change| draft.s.failures.get_key_value(&change.staged.object.key)).collect();
+    for (key, failure) in failing {
+        draft.blocked_since(format!("{key}: {}", failure.reason), failure.since);
+    }
+}
+
+/// Whether an application names a manager in `sync.adopt`.
+#[must_use]
+pub(super) fn history_max(application: Option<&Application>) -> usize {
+    application.map_or(10, |application| application.history_max as usize)
+}

@@ -1,0 +1,212 @@
+//! The ends of a rollout, and what people are told when a record changes.
+
+use super::{Draft, rolling};
+use crate::model::history::{COMPLETED_MAX, PAST_WITH_WAVES_MAX};
+use crate::model::{
+    Action, AppName, Lane, Notice, NoticeKind, Past, PastOutcome, Position, Record, RevertReason, Rollout, Timestamp,
+    Verdict,
+};
+use crate::status::Phase;
+
+/// The Target is the new Stable.
+pub(super) fn complete(draft: &mut Draft<'_>) {
+    let Some(rollout) = &draft.record.rollout else { return };
+    draft.is_lazy = rollout.lane == Lane::FirstSync;
+    let target = rollout.target.clone();
+    draft.record.completed.retain(|digest| *digest != target.digest);
+    draft.record.completed.push(target.digest);
+    let excess = draft.record.completed.len().saturating_sub(COMPLETED_MAX);
+    draft.record.completed.drain(..excess);
+    draft.record.stable = Some(target);
+    end(draft, PastOutcome::Completed, String::new());
+}
+
+/// Closes the rollout and files it.
+pub(super) fn end(draft: &mut Draft<'_>, outcome: PastOutcome, reason: String) {
+    let ended_at = draft.s.now;
+    let keep = rolling::history_max(draft.application());
+    let Some(rollout) = draft.record.rollout.take() else { return };
+    let (release, started_at) = (rollout.target, rollout.started_at);
+    let past = &mut draft.record.past;
+    past.push(Past {
+        id: rollout.id,
+        release,
+        lane: rollout.lane,
+        started_at,
+        ended_at,
+        outcome,
+        reason,
+        waves: rollout.waves,
+    });
+    let excess = past.len().saturating_sub(keep);
+    past.drain(..excess);
+    let with_waves = past.len().saturating_sub(PAST_WITH_WAVES_MAX);
+    past.iter_mut().take(with_waves).for_each(|past| past.waves.clear());
+    draft.has_moved = true;
+}
+
+/// One step of the way back to Stable. It waits for nothing but the pods.
+pub(super) fn go_back(
+    draft: &mut Draft<'_>,
+    rollout: &Rollout,
+    reason: &RevertReason,
+    since: Timestamp,
+    pods_are_back: bool,
+) {
+    draft.phase = Phase::Reverting;
+    draft.blocked_since(format!("going back to Stable: {reason}"), since);
+    if rollout.plan.revert_timeout.has_passed(since, draft.s.now) {
+        let limit = rollout.plan.revert_timeout;
+        draft.facts.insert(0, (format!("the way back to Stable takes longer than {limit}: {reason}"), since));
+    }
+    if !draft.s.changes.apply.is_empty()
+        || !draft.s.changes.remove_fields.is_empty()
+        || !draft.s.changes.yields.is_empty()
+    {
+        return rolling::reconcile(draft);
+    }
+    if !pods_are_back {
+        let is_back = rollout.stable_hashes.iter().all(|(key, hash)| {
+            let Some(workload) = draft.s.live.workloads.get(key) else {
+                return !draft.s.stage.objects.contains_key(key);
+            };
+            let is_stable = workload.current().is_none_or(|current| current.hash == *hash || hash.is_empty());
+            is_stable && workload.is_spec_complete()
+        });
+        if !is_back {
+            return;
+        }
+        set_pods_back(draft);
+        return;
+    }
+    for object in draft.s.changes.delete.iter().filter(|object| !object.is_terminating()) {
+        draft.actions.push(super::removal::delete(object));
+    }
+    if draft.s.changes.delete.is_empty() {
+        finish_revert(draft, rollout, reason);
+    }
+}
+
+fn set_pods_back(draft: &mut Draft<'_>) {
+    if let Some(Rollout { position: Position::Reverting { pods_are_back, .. }, .. }) = &mut draft.record.rollout {
+        *pods_are_back = true;
+        draft.has_moved = true;
+    }
+}
+
+fn finish_revert(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason) {
+    for key in &rollout.added {
+        draft.record.inventory.remove(key);
+    }
+    draft.record.pods_reverted += rollout.pods_to_revert.values().map(|pods| u64::from(*pods)).sum::<u64>();
+    draft.record.last_revert_at = Some(draft.s.now);
+    let outcome = if reason.quarantines() {
+        rolling::quarantine(draft, &rollout.target, reason.to_string());
+        PastOutcome::Reverted
+    } else {
+        PastOutcome::Withdrawn
+    };
+    end(draft, outcome, reason.to_string());
+}
+
+/// What people are told when an app's record changes from `old` to `new`.
+#[must_use]
+pub fn notices(app: &AppName, old: Option<&Record>, new: &Record) -> Vec<Notice> {
+    let mut told = Vec::new();
+    let mut tell = |kind, reason, message| told.push(Notice { app: app.clone(), kind, reason, message });
+    let before = old.and_then(|record| record.rollout.as_ref());
+    let ended = new.past.last().filter(|past| old.and_then(|old| old.past.last()).map(|past| past.id) != Some(past.id));
+    if let Some(past) = ended {
+        let version = &past.release.version;
+        match past.outcome {
+            PastOutcome::Completed => {
+                tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"))
+            }
+            PastOutcome::Reverted => tell(
+                NoticeKind::Warning,
+                "Reverted",
+                format!("version {version} was reverted and is held: {}", past.reason),
+            ),
+            PastOutcome::Withdrawn => {
+                tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {}", past.reason))
+            }
+            PastOutcome::Held => tell(
+                NoticeKind::Warning,
+                "FirstSyncEnded",
+                format!("version {version} is given up for a newer commit: {}", past.reason),
+            ),
+        }
+    }
+    let Some(now) = &new.rollout else { return told };
+    let same = before.filter(|before| before.id == now.id);
+    if same.is_none() {
+        tell(NoticeKind::Normal, "RolloutStarted", format!("version {} by lane {:?}", now.target.version, now.lane));
+    }
+    for (index, wave) in now.waves.iter().enumerate() {
+        let known = same.and_then(|same| same.waves.get(index));
+        if known.is_none() {
+            tell(NoticeKind::Normal, "WaveStarted", format!("wave {} of version {}", wave.name, now.target.version));
+        }
+        for gate in wave.gates.iter().filter(|gate| !known.is_some_and(|known| known.gates.contains(gate))) {
+            let (kind, reason) = if gate.verdict == Verdict::Pass {
+                (NoticeKind::Normal, "GateOpened")
+            } else {
+                (NoticeKind::Warning, "GateShut")
+            };
+            tell(kind, reason, format!("gate {} of wave {}: {}", gate.gate, wave.name, gate.reason));
+        }
+        if wave.ready_at.is_some() && known.is_none_or(|known| known.ready_at.is_none()) {
+            tell(NoticeKind::Normal, "WaveReady", format!("wave {} of version {}", wave.name, now.target.version));
+        }
+    }
+    match (&now.position, same.map(|same| &same.position)) {
+        (Position::Reverting { reason, .. }, before) if !matches!(before, Some(Position::Reverting { .. })) => {
+            tell(NoticeKind::Warning, "Reverting", reason.to_string());
+        }
+        (Position::Held { reason, .. }, before) if !matches!(before, Some(Position::Held { .. })) => {
+            tell(NoticeKind::Warning, "Held", reason.to_string());
+        }
+        _ => {}
+    }
+    told
+}
+
+/// Kept Releases that nothing refers to any more: older than the past that is remembered.
+pub(super) fn droppable(draft: &Draft<'_>) -> Vec<Action> {
+    let record = &draft.record;
+    let needed = |digest: &crate::model::Digest| {
+        record.stable.as_ref().is_some_and(|stable| stable.digest == *digest)
+            || record.rollout.as_ref().is_some_and(|rollout| rollout.target.digest == *digest)
+            || record.past.iter().any(|past| past.release.digest == *digest)
+            || draft.s.declared.digest() == Some(*digest)
+    };
+    draft.s.history.kept.iter().filter(|digest| !needed(digest)).map(|digest| Action::DropRelease(*digest)).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crate::model::{Digest, Lane, Position, ReleaseRef, Revision, Rollout, Timestamp, WavePlan};
+
+    /// A rollout at its first wave under `plan`.
+    pub(in crate::decide) fn rollout(plan: WavePlan) -> Rollout {
+        Rollout {
+            id: 1,
+            target: ReleaseRef {
+                digest: Digest([1; 32]),
+                attempt: 0,
+                version: "1".to_owned(),
+                revision: Revision { branch: "main".to_owned(), commit: "0".repeat(40) },
+            },
+            lane: Lane::Waves,
+            plan,
+            started_at: Timestamp::UNIX_EPOCH,
+            position: Position::Wave { index: 0 },
+            waves: Vec::new(),
+            stable_hashes: BTreeMap::new(),
+            added: BTreeSet::new(),
+            pods_to_revert: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! An Application document -> [`Application`], its plan resolved when it is written inline.
+//!
+//! Enters: the opened document. Leaves: the Application, which plan it names, and where its source path stands; what is
+//! wrong goes to the sink.
+
+use std::sync::Arc;
+
+use super::plan::read_plan;
+use super::problem::{Position, Sink, shown};
+use super::read::{Mapping, is_tag};
+use super::scalar::to_json;
+use super::shape::PLAN_SPEC;
+use super::tree::Content;
+use crate::model::{
+    AppName, Application, Deletion, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+};
+
+/// Which plan an Application takes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum PlanChoice {
+    /// It is written inline, and in the Application already.
+    Inline,
+    /// By name; `at` is where the name stands, or the app's name when it names none.
+    Named { name: String, at: Position },
+}
+
+/// What an Application document says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Read {
+    pub(super) application: Application,
+    pub(super) plan: PlanChoice,
+    pub(super) source_at: Position,
+}
+
+/// What an Application gets that names no plan.
+pub(super) const PLAN_DEFAULT: &str = "all-at-once";
+
+/// The name of a plan that is written inline.
+pub(super) const PLAN_INLINE: &str = "inline";
+
+/// Reads the document of the Application `name`; `None` when something required is missing. What it returns is valid
+/// only when nothing was reported.
+pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, sink: &mut Sink<'_>) -> Option<Read> {
+    let name_at = document.mapping("metadata", &mut Sink::new("", 0)).and_then(|metadata| metadata.get("name"));
+    let spec_node = document.get("spec")?;
+    let spec = document.mapping("spec", sink)?;
+    let version = spec.text("version", sink);
+    let images = read_images(version, &spec, sink);
+    let attempt = spec.whole("attempt", sink).unwrap_or(0);
+    let source = spec.mapping("source", sink);
+    let path = source.as_ref().and_then(|source| source.text("path", sink));
+    let source_at = source.as_ref().and_then(|source| source.get("path")).map(|place| place.node.at);
+    let is_recursive = source.and_then(|source| source.boolean("recurse", sink)).unwrap_or(false);
+    let destination = spec.mapping("destination", sink);
+    let namespace = destination.as_ref().and_then(|destination| destination.text("namespace", sink));
+    if let Some(destination) = &destination {
+        destination.word("cluster", &[()], sink);
+    }
+    let (choice, plan) = read_choice(&spec, name_at.map_or(Position::START, |place| place.node.at), sink);
+    let sync = read_sync(&spec, sink);
+    let deletion = spec.word("deletion", &[Deletion::Orphan, Deletion::Cascade], sink);
+    let rollback = spec.word("rollback", &[RollbackPolicy::Automatic, RollbackPolicy::Manual], sink);
+    let pause = spec.word("pause", &[PausePolicy::Agent, PausePolicy::User], sink);
+    let history_max = spec.whole("history", sink).unwrap_or(HISTORY_DEFAULT);
+    let application = Application {
+        name: AppName::from(name),
+        version: version?.to_owned(),
+        images,
+        attempt,
+        source: SourcePath { path: from_root(path?, file), is_recursive },
+        namespace: namespace?.to_owned(),
+        plan,
+        sync,
+        deletion: deletion.unwrap_or(Deletion::Orphan),
+        rollback: rollback.unwrap_or(RollbackPolicy::Automatic),
+        pause: pause.unwrap_or(PausePolicy::Agent),
+        history_max,
+        declared_in: file.to_owned(),
+        spec: Arc::new(to_json(spec_node.node)),
+    };
+    Some(Read { application, plan: choice, source_at: source_at? })
+}
+
+/// Ten Releases: two weeks of daily bumps, at about 10 KB each compressed.
+const HISTORY_DEFAULT: u32 = 10;
+
+/// Normalises a path: from the repository's root, without empty and `.` parts.
+fn from_root(path: &str, file: &str) -> String {
+    let is_relative_to_file = path == "." || path.starts_with("./");
+    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let parts =
+        |path: &'_ str| path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
+    let mut whole: Vec<String> = if is_relative_to_file { parts(folder) } else { Vec::new() };
+    let below: Vec<String> = parts(path);
+    whole.extend(below);
+    whole.join("/")
+}
+
+fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<ImageOverride> {
+    let mut images: Vec<ImageOverride> = Vec::new();
+    for mapping in spec.mappings("images", sink) {
+        let name = mapping.text("name", sink);
+        let tag = mapping.text("tag", sink);
+        let digest = mapping.text("digest", sink);
+        let (Some(name), Some(place)) = (name, mapping.get("name")) else { continue };
+        if images.iter().any(|earlier| earlier.name == name) {
+            place.report(sink, format!("image `{}` stands twice", shown(name)), "remove one of them");
+        }
+        let is_tagged_by_version = mapping.get("tag").is_none() && mapping.get("digest").is_none();
+        if let Some(version) = version.filter(|version| is_tagged_by_version && !is_tag(version)) {
+            let message = format!("gets the version as its tag, and `{}` is no image tag", shown(version));
+            place.report(sink, message, "give the image a `tag`");
+        }
+        images.push(ImageOverride {
+            name: name.to_owned(),
+            tag: tag.or(version).unwrap_or_default().to_owned(),
+            digest: digest.map(str::to_owned),
+        });
+    }
+    images
+}
+
+fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (PlanChoice, WavePlan) {
+    let named = |name: &str, at| (PlanChoice::Named { name: name.to_owned(), at }, WavePlan::all_at_once());
+    let Some(place) = spec.get("plan") else { return named(PLAN_DEFAULT, name_at) };
+    if matches!(place.node.content, Content::Mapping(_)) {
+        let plan = Mapping::open(&place, &PLAN_SPEC, sink).map(|mapping| read_plan(PLAN_INLINE, &mapping, sink));
+        return (PlanChoice::Inline, plan.unwrap_or_else(WavePlan::all_at_once));
+    }
+    let name = place.text(super::shape::Rule::Label(63), sink);
+    named(name.unwrap_or(PLAN_DEFAULT), place.node.at)
+}
+
+fn read_sync(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> SyncPolicy {
+    let sync = spec.mapping("sync", sink);
+    let mut boolean = |name: &str| sync.as_ref().and_then(|sync| sync.boolean(name, sink));
+    let is_automated = boolean("automated").unwrap_or(true);
+    let prunes = boolean("prune").unwrap_or(false);
+    let self_heals = boolean("selfHeal").unwrap_or(true);
+    let adopt = sync.map(|sync| sync.texts("adopt", sink)).unwrap_or_default();
+    SyncPolicy {
+        is_automated,
+        prunes,
+        self_heals,
+        adopt: adopt.into_iter().map(|(_, manager)| manager.to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_path_is_from_the_root_unless_it_starts_with_a_dot() {
+        for (path, file, expected) in [
+            ("apps/web", "x/app.yaml", "apps/web"),
+            ("apps//web/./m/", "x/app.yaml", "apps/web/m"),
+            ("./m", "apps/web/app.yaml", "apps/web/m"),
+            ("./", "apps/web/app.yaml", "apps/web"),
+            (".", "apps/web/app.yaml", "apps/web"),
+            (".", "app.yaml", ""),
+            (".hidden", "apps/app.yaml", ".hidden"),
+        ] {
+            assert_eq!(from_root(path, file), expected, "{path} in {file}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Which fields there are: one table that the parser obeys and the JSON Schema is made of.
+//!
+//! Enters: nothing. Leaves: shapes of documents: names, kinds of values, bounds, and a sentence about each.
+
+use super::API_VERSION;
+use crate::model::plan::WAVES_MAX;
+
+/// A mapping of ours.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// What it is.
+    pub(super) about: &'static str,
+    /// Its fields. All others are refused.
+    pub(super) fields: &'static [Field],
+    /// Fields that people bring along from elsewhere, and where they belong here.
+    pub(super) foreign: &'static [(&'static str, &'static str)],
+}
+
+impl Shape {
+    /// The field called `name`.
+    pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// One field of a mapping.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Whether it must be there.
+    pub(super) is_required: bool,
+    /// What it may hold.
+    pub(super) kind: Kind,
+    /// What it says.
+    pub(super) about: &'static str,
+}
+
+/// What a field may hold.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Text under a rule.
+    Text(Rule),
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A whole number within bounds.
+    Whole(u32, u32),
+    /// A finite number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A length of time, at least so many milliseconds.
+    Duration(u64),
+    /// The size of a wave.
+    Replicas,
+    /// Text by text, freely named.
+    Labels,
+    /// A mapping of ours.
+    Mapping(&'static Shape),
+    /// The name of a plan, or the plan itself.
+    Plan(&'static Shape),
+    /// A list of at least and at most so many.
+    List(&'static Kind, usize, usize),
+}
+
+/// What text must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Exactly this.
+    Exactly(&'static str),
+    /// A DNS-1123 label of at most so many characters.
+    Label(usize),
+    /// A version: anything in one word of at most 128 characters.
+    Version,
+    /// The name of an image, without tag and digest.
+    ImageName,
+    /// An image tag.
+    Tag,
+    /// An image digest.
+    Digest,
+    /// A path from the repository's root, or from the file's folder after `./`.
+    Path,
+    /// A field manager's name: one word of at most 128 characters.
+    Manager,
+    /// A query of at most [`QUERY_BYTES_MAX`] bytes, with known placeholders.
+    Query,
+}
+
+/// Longest query: several times what a screen shows.
+pub(super) const QUERY_BYTES_MAX: usize = 4096;
+
+/// What `${...}` in a query may name.
+pub(super) const PLACEHOLDERS: &[&str] =
+    &["application", "namespace", "version", "target_hash", "target_pods", "stable_hash", "stable_pods"];
+
+const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
+    Field { name, is_required: true, kind, about }
+}
+
+const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
+    Field { name, is_required: false, kind, about }
+}
+
+/// An Application document.
+pub(super) static APPLICATION: Shape = Shape {
+    about: "A Tidegate Application: the unit of sync.",
+    fields: &[
+        required("apiVersion", Kind::Text(Rule::Exactly(API_VERSION)), "Version of this format."),
+        required("kind", Kind::Text(Rule::Exactly("Application")), "What this document declares."),
+        required("metadata", Kind::Mapping(&APPLICATION_METADATA), "What names it."),
+        required("spec", Kind::Mapping(&APPLICATION_SPEC), "What is declared."),
+    ],
+    foreign: &[("status", "status is written by the agent, never declared")],
+};
+
+static APPLICATION_METADATA: Shape = Shape {
+    about: "What names an Application.",
+    fields: &[
+        required("name", Kind::Text(Rule::Label(53)), "Name, unique per agent."),
+        optional("labels", Kind::Labels, "Labels, for people and tools."),
+    ],
+    foreign: &[
+        ("namespace", "say where the objects go in spec.destination.namespace"),
+        ("annotations", "annotations are not read; remove them"),
+    ],
+};
+
+/// The `spec` of an Application.
+pub(super) static APPLICATION_SPEC: Shape = Shape {
+    about: "What an Application declares.",
+    fields: &[
+        required("version", Kind::Text(Rule::Version), "The version: the line to bump, and to revert."),
+        optional("images", Kind::List(&Kind::Mapping(&IMAGE), 0, IMAGES_MAX), "Images to substitute, by name."),
+        optional(
+            "attempt",
+            Kind::Whole(0, u32::MAX),
+            "Raise it to free a Release from quarantine for another try. Default 0.",
+        ),
+        required("source", Kind::Mapping(&SOURCE), "Where the manifests are."),
+        required("destination", Kind::Mapping(&DESTINATION), "Where the objects go."),
+        optional("plan", Kind::Plan(&PLAN_SPEC), "Name of a WavePlan, or its spec. Default all-at-once."),
+        optional("sync", Kind::Mapping(&SYNC), "How the app is kept in sync."),
+        optional(
+            "deletion",
+            Kind::Words(&["orphan", "cascade"]),
+            "What happens to the objects when this Application leaves Git. Default orphan: they stay.",
+        ),
+        optional(
+            "rollback",
+            Kind::Words(&["automatic", "manual"]),
+            "Whether a shut gate reverts by itself. Default automatic.",
+        ),
+        optional(
+            "pause",
+            Kind::Words(&["agent", "user"]),
+            "Whether `kubectl rollout pause` is respected (user) or undone (agent). Default agent.",
+        ),
+        optional("history", Kind::Whole(1, 50), "Past Releases to keep. Default 10."),
+    ],
+    foreign: &[
+        ("syncPolicy", "here it is called `sync`"),
+        ("image", "here it is the list `images`"),
+        ("namespace", "here it is `destination.namespace`"),
+        ("path", "here it is `source.path`"),
+        ("project", "there are no projects; remove it"),
+        ("strategy", "strategy belongs to the WavePlan: put it into `plan`"),
+        ("waves", "waves belong to the WavePlan: put them into `plan`"),
+    ],
+};
+
+/// Images of one app: each pod template is searched for each.
+const IMAGES_MAX: usize = 100;
+
+static IMAGE: Shape = Shape {
+    about: "An image to substitute.",
+    fields: &[
+        required("name", Kind::Text(Rule::ImageName), "Name as the manifests write it, without tag and digest."),
+        optional("tag", Kind::Text(Rule::Tag), "The tag. Default: the Application's version."),
+        optional("digest", Kind::Text(Rule::Digest), "The digest; wins over the tag."),
+    ],
+    foreign: &[
+        ("newTag", "here it is called `tag`"),
+        ("newName", "an image keeps its name; change it in the manifest"),
+    ],
+};
+
+static SOURCE: Shape = Shape {
+    about: "Where manifests are.",
+    fields: &[
+        required(
+            "path",
+            Kind::Text(Rule::Path),
+            "Folder, from the repository's root; from this file's folder when it starts with `./`.",
+        ),
+        optional("recurse", Kind::Boolean, "Whether folders below it are read too. Default false."),
+    ],
+    foreign: &[
+        ("repoURL", "manifests are read from the repository that the agent follows; remove it"),
+        ("targetRevision", "the agent's branch is followed; remove it"),
+        ("directory", "here it is `recurse: true`"),
+    ],
+};
+
+static DESTINATION: Shape = Shape {
+    about: "Where objects go.",
+    fields: &[
+        required("namespace", Kind::Text(Rule::Label(63)), "Namespace for objects that name none."),
+        optional("cluster", Kind::Words(&["in-cluster"]), "The cluster that the agent runs in; there is no other yet."),
+    ],
+    foreign: &[
+        ("server", "the agent writes to its own cluster; remove it"),
+        ("name", "the agent writes to its own cluster; remove it"),
+    ],
+};
+
+static SYNC: Shape = Shape {
+    about: "How an app is kept in sync.",
+    fields: &[
+        optional("automated", Kind::Boolean, "Whether changes in Git are applied unasked. Default true."),
+        optional("prune", Kind::Boolean, "Whether objects that left Git are deleted. Default false."),
+        optional("selfHeal", Kind::Boolean, "Whether drift is corrected. Default true."),
+        optional(
+            "adopt",
+            Kind::List(&Kind::Text(Rule::Manager), 0, 50),
+            "Field managers whose objects and fields are taken over.",
+        ),
+    ],
+    foreign: &[("syncOptions", "there are none; remove it")],
+};
+
+/// A WavePlan document.
+pub(super) static WAVE_PLAN: Shape = Shape {
+    about: "A Tidegate WavePlan: how a Release goes out, wave by wave.",
+    fields: &[
+        required("apiVersion", Kind::Text(Rule::Exactly(API_VERSION)), "Version of this format."),
+        required("kind", Kind::Text(Rule::Exactly("WavePlan")), "What this document declares."),
+        required("metadata", Kind::Mapping(&PLAN_METADATA), "What names it."),
+        required("spec", Kind::Mapping(&PLAN_SPEC), "The plan."),
+    ],
+    foreign: &[("status", "a plan has no status; remove it")],
+};
+
+static PLAN_METADATA: Shape = Shape {
+    about: "What names a WavePlan.",
+    fields: &[
+        required("name", Kind::Text(Rule::Label(63)), "Name that Applications refer to; unique in the repository."),
+        optional("labels", Kind::Labels, "Labels, for people and tools."),
+    ],
+    foreign: &[("namespace", "plans have none; remove it"), ("annotations", "annotations are not read; remove them")],
+};
+
+/// The `spec` of a WavePlan.
+pub(super) static PLAN_SPEC: Shape = Shape {
+    about: "How a Release goes out.",
+    fields: &[
+        optional("strategy", Kind::Words(&["rolling", "canary"]), "How new pods come to be. Default rolling."),
+        optional(
+            "capacity",
+            Kind::Words(&["surge", "inPlace"]),
+            "Room for new pods: surge keeps all old pods until the last wave, inPlace replaces. Default surge.",
+        ),
+        required(
+            "waves",
+            Kind::List(&Kind::Mapping(&WAVE), 1, WAVES_MAX),
+            "The waves in order, each larger than the one before; the last is all.",
+        ),
+        optional(
+            "analysis",
+            Kind::List(&Kind::Mapping(&ANALYSIS), 0, ANALYSES_MAX),
+            "The queries that waves name as gates.",
+        ),
+        optional("health", Kind::Mapping(&HEALTH), "The health gate, which every wave has."),
+        optional("onFailure", Kind::Words(&["revert", "hold"]), "What a shut gate leads to. Default revert."),
+        optional(
+            "revertTimeout",
+            Kind::Duration(1),
+            "How long the way back may take before it is called stuck. Default 10m.",
+        ),
+        optional(
+            "express",
+            Kind::List(&Kind::Mapping(&WAVE), 1, WAVES_MAX),
+            "Waves for a Release that completed before, as after `git revert`. Default: one wave of all.",
+        ),
+    ],
+    foreign: &[
+        ("steps", "here they are `waves`"),
+        ("maxSurge", "say `capacity: surge` or `capacity: inPlace`"),
+        ("replicas", "each wave has its own `replicas`"),
+    ],
+};
+
+/// Analyses of one plan: 20 waves x 5 gates is what a record has room for.
+const ANALYSES_MAX: usize = 20;
+
+static WAVE: Shape = Shape {
+    about: "One batch of pods, and what must hold before the next.",
+    fields: &[
+        optional("name", Kind::Text(Rule::Label(63)), "Name. Default wave-1 and so on."),
+        required("replicas", Kind::Replicas, "Pods on the new version: a count, a share such as \"25%\", or all."),
+        optional("bake", Kind::Duration(0), "How long its pods must stay Ready. Default 0s."),
+        optional("timeout", Kind::Duration(1), "How long its pods may take to become Ready. Default 10m."),
+        optional(
+            "analysis",
+            Kind::List(&Kind::Text(Rule::Label(63)), 0, ANALYSES_MAX),
+            "Names of the plan's analyses that gate this wave.",
+        ),
+    ],
+    foreign: &[
+        ("setWeight", "here it is `replicas: \"25%\"`"),
+        ("weight", "here it is `replicas: \"25%\"`"),
+        ("pause", "here it is `bake`"),
+        ("duration", "here it is `bake`"),
+        ("gates", "here it is `analysis`; health is always a gate"),
+    ],
+};
+
+static ANALYSIS: Shape = Shape {
+    about: "A query with thresholds; it needs min, max or both.",
+    fields: &[
+        required("name", Kind::Text(Rule::Label(63)), "Name that waves refer to."),
+        required(
+            "provider",
+            Kind::Text(Rule::Label(63)),
+            "Name of a metrics provider in the agent's settings. A plan carries no URL.",
+        ),
+        required(
+            "query",
+            Kind::Text(Rule::Query),
+            "PromQL that gives one number, with ${application}, ${namespace}, ${version}, ${target_hash}, \
+             ${target_pods}, ${stable_hash}, ${stable_pods}.",
+        ),
+        optional("min", Kind::Number, "The lowest value that passes."),
+        optional("max", Kind::Number, "The highest value that passes."),
+        optional("interval", Kind::Duration(1000), "Time between two samples. Default 10s."),
+        optional("count", Kind::Whole(1, 1000), "Samples to take. Default 3."),
+        optional("failureLimit", Kind::Whole(0, 999), "Failed samples that are tolerated. Default 0."),
+        optional(
+            "noData",
+            Kind::Words(&["fail", "wait"]),
+            "A sample without data fails, or is taken again until the wave's timeout. Default fail.",
+        ),
+    ],
+    foreign: &[
+        ("url", "providers are in the agent's settings; name one in `provider`"),
+        ("address", "providers are in the agent's settings; name one in `provider`"),
+        ("successCondition", "here it is `min` and `max`"),
+        ("thresholdRange", "here it is `min` and `max`"),
+    ],
+};
+
+static HEALTH: Shape = Shape {
+    about: "The health gate.",
+    fields: &[optional("maxRestarts", Kind::Whole(0, 1000), "Container restarts that a new pod may have. Default 2.")],
+    foreign: &[],
+};

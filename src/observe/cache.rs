@@ -1,0 +1,205 @@
+//! The fold of watched collections. It never goes back in time: an object older than what is known is ignored.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Object, ObjectKey};
+use crate::world::{Change, Scope};
+
+/// What watches have shown so far, by collection.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    scopes: BTreeMap<Scope, Collection>,
+    /// Objects that no watch covers and that were read or applied by name (Secrets).
+    by_name: BTreeMap<ObjectKey, Object>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Collection {
+    resource_version: String,
+    objects: BTreeMap<ObjectKey, Object>,
+}
+
+/// What folding one change came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Folded {
+    /// It was news: the object before it.
+    News(Option<Object>),
+    /// It was known already.
+    Known,
+}
+
+impl Cache {
+    /// Whether the collection was listed.
+    #[must_use]
+    pub fn has(&self, scope: &Scope) -> bool {
+        self.scopes.contains_key(scope)
+    }
+
+    /// The collections that are followed.
+    pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes.keys()
+    }
+
+    /// Where to go on watching a collection.
+    #[must_use]
+    pub fn resource_version(&self, scope: &Scope) -> Option<&str> {
+        self.scopes.get(scope).map(|collection| collection.resource_version.as_str())
+    }
+
+    /// Takes a list for a whole collection and returns the keys that differ from what was known, those that went included.
+    /// An object that we hold in a newer version than the list's is kept.
+    pub fn replace(&mut self, scope: &Scope, items: Vec<Object>, resource_version: &str) -> Vec<ObjectKey> {
+        let mut before = self.scopes.remove(scope).unwrap_or_default().objects;
+        let mut changed = Vec::new();
+        let mut objects = BTreeMap::new();
+        for item in items {
+            let key = item.key.clone();
+            match before.remove(&key) {
+                Some(known)
+                    if known.uid() == item.uid() && !is_newer(item.resource_version(), known.resource_version()) =>
+                {
+                    objects.insert(key, known);
+                }
+                _ => {
+                    changed.push(key.clone());
+                    objects.insert(key, item);
+                }
+            }
+        }
+        for (key, known) in before {
+            if is_newer(known.resource_version(), resource_version) {
+                objects.insert(key, known);
+            } else {
+                changed.push(key);
+            }
+        }
+        self.scopes.insert(scope.clone(), Collection { resource_version: resource_version.to_owned(), objects });
+        changed
+    }
+
+    /// Forgets a collection.
+    pub fn forget(&mut self, scope: &Scope) {
+        self.scopes.remove(scope);
+    }
+
+    /// Folds one change of a watch.
+    pub fn fold(&mut self, scope: &Scope, change: Change) -> Folded {
+        let Some(collection) = self.scopes.get_mut(scope) else { return Folded::Known };
+        match change {
+            Change::Bookmark(resource_version) => {
+                collection.resource_version = resource_version;
+                Folded::Known
+            }
+            Change::Stored(object) => {
+                if is_newer(object.resource_version(), &collection.resource_version) {
+                    object.resource_version().clone_into(&mut collection.resource_version);
+                }
+                match collection.objects.get(&object.key) {
+                    Some(known) if !is_newer(object.resource_version(), known.resource_version()) => Folded::Known,
+                    _ => Folded::News(collection.objects.insert(object.key.clone(), object)),
+                }
+            }
+            Change::Deleted(object) => {
+                if is_newer(object.resource_version(), &collection.resource_version) {
+                    object.resource_version().clone_into(&mut collection.resource_version);
+                }
+                match collection.objects.get(&object.key) {
+                    Some(known) if is_newer(known.resource_version(), object.resource_version()) => Folded::Known,
+                    Some(_) => Folded::News(collection.objects.remove(&object.key)),
+                    None => Folded::Known,
+                }
+            }
+        }
+    }
+
+    /// Folds the answer to a write or a read by name, so that no later pass decides from something older (S11).
+    pub fn learn(&mut self, object: Object) {
+        let holder = self.scopes.iter_mut().find(|(scope, _)| covers(scope, &object.key));
+        let objects = match holder {
+            Some((_, collection)) => &mut collection.objects,
+            None => &mut self.by_name,
+        };
+        let is_known = objects
+            .get(&object.key)
+            .is_some_and(|known| !is_newer(object.resource_version(), known.resource_version()));
+        if !is_known {
+            objects.insert(object.key.clone(), object);
+        }
+    }
+
+    /// Forgets an object that was seen to be gone.
+    pub fn unlearn(&mut self, key: &ObjectKey) {
+        self.by_name.remove(key);
+    }
+
+    /// The object, as far as watches and answers have shown it.
+    #[must_use]
+    pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
+        let watched = self
+            .scopes
+            .iter()
+            .find(|(scope, _)| covers(scope, key))
+            .and_then(|(_, collection)| collection.objects.get(key));
+        watched.or_else(|| self.by_name.get(key))
+    }
+
+    /// Whether a watch covers the object: its absence from the cache then means that it does not exist.
+    #[must_use]
+    pub fn is_watched(&self, key: &ObjectKey) -> bool {
+        self.scopes.keys().any(|scope| covers(scope, key))
+    }
+
+    /// All objects of a collection.
+    pub fn objects(&self, scope: &Scope) -> impl Iterator<Item = &Object> {
+        self.scopes.get(scope).into_iter().flat_map(|collection| collection.objects.values())
+    }
+}
+
+fn covers(scope: &Scope, key: &ObjectKey) -> bool {
+    scope.kind == key.kind && scope.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+}
+
+/// Whether resourceVersion `left` is newer than `right`. They are comparable as whole numbers since Kubernetes 1.35
+/// (KEP-5504); longer means larger, and an unknown one is always older.
+#[must_use]
+pub fn is_newer(left: &str, right: &str) -> bool {
+    (left.len(), left) > (right.len(), right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClusterName, GroupKind};
+    use serde_json::json;
+
+    fn scope() -> Scope {
+        Scope { kind: GroupKind::new("", "ConfigMap"), version: "v1".to_owned(), namespace: None }
+    }
+
+    fn object(name: &str, resource_version: &str) -> Object {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "a", "uid": name, "resourceVersion": resource_version}});
+        Object::from_value(&ClusterName::local(), body).expect("well formed")
+    }
+
+    #[test]
+    fn an_older_event_never_replaces_the_answer_to_our_write() {
+        let mut cache = Cache::default();
+        cache.replace(&scope(), vec![object("x", "9")], "9");
+        cache.learn(object("x", "12"));
+        assert_eq!(cache.fold(&scope(), Change::Stored(object("x", "10"))), Folded::Known);
+        assert_eq!(cache.get(&object("x", "0").key).map(Object::resource_version), Some("12"));
+        assert_eq!(cache.fold(&scope(), Change::Deleted(object("x", "11"))), Folded::Known);
+        assert!(matches!(cache.fold(&scope(), Change::Deleted(object("x", "13"))), Folded::News(Some(_))));
+        assert_eq!(cache.get(&object("x", "0").key), None);
+    }
+
+    #[test]
+    fn a_relist_reports_what_changed_and_what_went() {
+        let mut cache = Cache::default();
+        cache.replace(&scope(), vec![object("x", "1"), object("y", "2"), object("z", "3")], "3");
+        let changed = cache.replace(&scope(), vec![object("x", "1"), object("y", "7")], "8");
+        let names: Vec<_> = changed.iter().map(|key| key.name.as_str()).collect();
+        assert_eq!(names, ["y", "z"]);
+    }
+}

@@ -1,0 +1,204 @@
+//! `managedFields`, read: what our manager owns, and what others put into a pod template.
+//!
+//! The format is that of structured-merge-diff: nested maps with keys `f:<field>`, `k:{…}` for an item of an associative
+//! list by its key fields, `v:<value>` for an item of a set, and `.` for the node itself.
+
+use serde_json::{Map, Value};
+
+use crate::model::Object;
+use crate::model::marks::{FIELD_MANAGER, REPLICAS_MANAGER};
+
+/// The fields that our manager owns by apply; `None` when it owns nothing.
+#[must_use]
+pub fn ours(live: &Object) -> Option<&Map<String, Value>> {
+    let is_ours = |entry: &&Value| {
+        entry.get("manager").and_then(Value::as_str) == Some(FIELD_MANAGER)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+            && entry.get("subresource").is_none()
+    };
+    entries(live).find(is_ours)?.get("fieldsV1")?.as_object()
+}
+
+/// Whether our manager owns the field at `path`, given as plain field names.
+#[must_use]
+pub fn owns(live: &Object, path: &[&str]) -> bool {
+    let Some(mut node) = ours(live) else { return false };
+    for (index, field) in path.iter().enumerate() {
+        match node.get(&format!("f:{field}")).and_then(Value::as_object) {
+            Some(child) => node = child,
+            None => return false,
+        }
+        if index + 1 == path.len() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Other managers that own spec fields of the object, by name, without those that only write status.
+#[must_use]
+pub fn other_managers(live: &Object) -> Vec<String> {
+    let mut names: Vec<String> = entries(live)
+        .filter(|entry| entry.get("subresource").is_none())
+        .filter(|entry| entry.pointer("/fieldsV1/f:spec").is_some() || entry.pointer("/fieldsV1/f:data").is_some())
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .filter(|name| *name != FIELD_MANAGER && *name != REPLICAS_MANAGER)
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The manager, other than us, that owns the field at `path`.
+#[must_use]
+pub fn owner_of(live: &Object, path: &[&str]) -> Option<String> {
+    entries(live)
+        .filter(|entry| entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER))
+        .find(|entry| {
+            let fields = entry.get("fieldsV1");
+            path.iter().fold(fields, |node, field| node?.get(format!("f:{field}"))).is_some()
+        })
+        .and_then(|entry| Some(entry.get("manager")?.as_str()?.to_owned()))
+}
+
+/// Another tool that applies this workload: it owns the pod template by server-side apply, or is Helm.
+#[must_use]
+pub fn other_applier(live: &Object) -> Option<String> {
+    let applies = |entry: &&Value| {
+        let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+        let is_other = manager != FIELD_MANAGER && manager != REPLICAS_MANAGER;
+        let by_apply = entry.get("operation").and_then(Value::as_str) == Some("Apply");
+        is_other && (by_apply || manager == "helm") && entry.pointer("/fieldsV1/f:spec/f:template").is_some()
+    };
+    Some(entries(live).find(applies)?.get("manager")?.as_str()?.to_owned())
+}
+
+/// JSON pointers to what others added inside `spec.template` and we do not own, deepest and last first, so that removing
+/// one does not move another. Applying again does not remove such additions.
+#[must_use]
+pub fn foreign_in_template(live: &Object) -> Vec<String> {
+    let empty = Map::new();
+    let template = |fields: &Value| fields.pointer("/f:spec/f:template").and_then(Value::as_object).cloned();
+    let own = ours(live).and_then(|fields| template(&Value::Object(fields.clone()))).unwrap_or_default();
+    let Some(body) = live.body.pointer("/spec/template") else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries(live) {
+        let is_other =
+            entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER) && entry.get("subresource").is_none();
+        let theirs = if is_other { entry.get("fieldsV1").and_then(template) } else { None };
+        foreign(theirs.as_ref().unwrap_or(&empty), Some(&own), body, "/spec/template", &mut found);
+    }
+    found.sort_by_key(|pointer: &String| std::cmp::Reverse(sort_key(pointer)));
+    found.dedup();
+    found
+}
+
+fn entries(live: &Object) -> impl Iterator<Item = &Value> {
+    live.body.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Walks what another manager owns beside what we own, and collects what is theirs alone.
+fn foreign(
+    theirs: &Map<String, Value>,
+    own: Option<&Map<String, Value>>,
+    body: &Value,
+    at: &str,
+    found: &mut Vec<String>,
+) {
+    for (step, child) in theirs {
+        if step == "." {
+            continue;
+        }
+        let Some((pointer, value)) = descend(step, body, at) else { continue };
+        let ours = own.and_then(|own| own.get(step)).and_then(Value::as_object);
+        match (ours, child.as_object()) {
+            (None, _) => found.push(pointer),
+            (Some(ours), Some(child)) if !child.is_empty() => foreign(child, Some(ours), value, &pointer, found),
+            (Some(_), _) => {}
+        }
+    }
+}
+
+/// Where one step of a field path leads in the body.
+fn descend<'a>(step: &str, body: &'a Value, at: &str) -> Option<(String, &'a Value)> {
+    if let Some(field) = step.strip_prefix("f:") {
+        let value = body.get(field)?;
+        return Some((format!("{at}/{}", field.replace('~', "~0").replace('/', "~1")), value));
+    }
+    let items = body.as_array()?;
+    let index = if let Some(key) = step.strip_prefix("k:") {
+        let key: Map<String, Value> = serde_json::from_str(key).ok()?;
+        items.iter().position(|item| key.iter().all(|(field, value)| item.get(field) == Some(value)))?
+    } else if let Some(value) = step.strip_prefix("v:") {
+        let value: Value = serde_json::from_str(value).ok()?;
+        items.iter().position(|item| *item == value)?
+    } else {
+        return None;
+    };
+    Some((format!("{at}/{index}"), &items[index]))
+}
+
+/// Orders pointers so that higher indexes and deeper paths come last.
+fn sort_key(pointer: &str) -> Vec<(u8, u64, String)> {
+    pointer
+        .split('/')
+        .map(|part| part.parse().map_or_else(|_| (1, 0, part.to_owned()), |number| (0, number, String::new())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ClusterName;
+    use serde_json::json;
+
+    fn live(others: &Value) -> Object {
+        let body = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "a", "managedFields": [
+                {"manager": "tidegate", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:template": {
+                    "f:metadata": {"f:labels": {"f:app": {}}},
+                    "f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {".": {}, "f:name": {}, "f:image": {},
+                        "f:env": {"k:{\"name\":\"A\"}": {".": {}, "f:name": {}, "f:value": {}}}}}}}}}},
+                {"manager": "kubectl-set", "operation": "Update", "fieldsV1": others},
+                {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status",
+                 "fieldsV1": {"f:status": {"f:replicas": {}}}},
+            ]},
+            "spec": {"replicas": 3, "template": {
+                "metadata": {"labels": {"app": "web"}, "annotations": {"kubectl.kubernetes.io/restartedAt": "now"}},
+                "spec": {"containers": [{"name": "web", "image": "x", "env": [
+                    {"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]}]}}},
+        });
+        Object::from_value(&ClusterName::local(), body).expect("well formed")
+    }
+
+    fn check(others: &Value, pointers: &[&str]) {
+        assert_eq!(foreign_in_template(&live(others)), pointers);
+    }
+
+    #[test]
+    fn additions_in_the_template_are_found_and_nothing_of_ours() {
+        let in_env = |items: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {"f:env": items}}}}}});
+        let item = json!({".": {}, "f:name": {}, "f:value": {}});
+        check(
+            &in_env(json!({"k:{\"name\":\"B\"}": item, "k:{\"name\":\"C\"}": item})),
+            &["/spec/template/spec/containers/0/env/2", "/spec/template/spec/containers/0/env/1"],
+        );
+        check(&in_env(json!({"k:{\"name\":\"A\"}": {"f:value": {}}})), &[]);
+        check(
+            &json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}}}),
+            &["/spec/template/metadata/annotations"],
+        );
+        check(&json!({"f:spec": {"f:replicas": {}}}), &[]);
+    }
+
+    #[test]
+    fn ownership_is_read_by_field_name() {
+        let live = live(&json!({"f:spec": {"f:paused": {}}}));
+        assert!(owns(&live, &["spec", "replicas"]));
+        assert!(!owns(&live, &["spec", "paused"]));
+        assert_eq!(owner_of(&live, &["spec", "paused"]).as_deref(), Some("kubectl-set"));
+        assert_eq!(other_managers(&live), ["kubectl-set"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Our marks on staged objects, and the hashes that tell later whether something changed.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Staged;
+use crate::model::marks::{ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER, LABEL_APPLICATION};
+use crate::model::{AppName, Digest, Object};
+
+/// Puts our marks on an object and hashes it.
+pub(super) fn mark(object: &Object, app: &AppName, owner: &str, kick: Option<&str>, secret_key: &[u8; 32]) -> Staged {
+    let mut body = (*object.body).clone();
+    set(&mut body, "labels", LABEL_APPLICATION, app.as_str());
+    set(&mut body, "annotations", ANNOTATION_OWNER, owner);
+    if let Some(kick) = kick {
+        set(&mut body, "annotations", ANNOTATION_KICK, kick);
+    }
+    let content = content_of(&object.with_body(body.clone()), secret_key);
+    set(&mut body, "annotations", ANNOTATION_CONTENT, &content.to_string()[..32]);
+    Staged { object: object.with_body(body), content }
+}
+
+/// Hash over an object's body; keyed for Secrets, so that the annotation that carries it tells nothing about them.
+#[must_use]
+pub fn content_of(object: &Object, secret_key: &[u8; 32]) -> Digest {
+    let bytes = serde_json::to_vec(&*object.body).unwrap_or_default();
+    if object.key.kind.is("", "Secret") {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret_key).expect("HMAC takes keys of any length");
+        mac.update(&bytes);
+        return Digest(mac.finalize().into_bytes().into());
+    }
+    Digest(Sha256::digest(&bytes).into())
+}
+
+/// Hash over `live` restricted to the fields that `sent` states: what the server made of our apply. Items of lists are
+/// matched by their key fields, so that additions and a new order by others do not show here.
+#[must_use]
+pub fn projection(sent: &Value, live: &Value) -> Digest {
+    Digest(Sha256::digest(serde_json::to_vec(&project(sent, live)).unwrap_or_default()).into())
+}
+
+/// Key fields of the associative lists of the built-in kinds, the most specific combination first.
+const LIST_KEYS: [&[&str]; 9] = [
+    &["containerPort", "protocol"],
+    &["port", "protocol"],
+    &["topologyKey", "whenUnsatisfiable"],
+    &["mountPath"],
+    &["devicePath"],
+    &["ip"],
+    &["name"],
+    &["key"],
+    &["type"],
+];
+
+fn project(sent: &Value, live: &Value) -> Value {
+    match (sent, live) {
+        (Value::Object(sent), Value::Object(live)) => {
+            let fields = sent.iter().map(|(field, value)| {
+                let known = live.get(field).map_or(Value::Null, |live| project(value, live));
+                (field.clone(), known)
+            });
+            Value::Object(fields.collect())
+        }
+        (Value::Array(sent), Value::Array(live)) => project_list(sent, live),
+        (
+            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null | Value::Object(_) | Value::Array(_),
+            live,
+        ) => live.clone(),
+    }
+}
+
+fn project_list(sent: &[Value], live: &[Value]) -> Value {
+    let keys = LIST_KEYS.iter().find(|keys| !sent.is_empty() && sent.iter().all(|item| item.get(keys[0]).is_some()));
+    let Some(keys) = keys else { return json!(live) };
+    let same =
+        |left: &Value, right: &Value| keys.iter().all(|key| left.get(key).is_none() || left.get(key) == right.get(key));
+    let items = sent
+        .iter()
+        .map(|item| live.iter().find(|other| same(item, other)).map_or(Value::Null, |live| project(item, live)));
+    Value::Array(items.collect())
+}
+
+fn set(body: &mut Value, map: &str, name: &str, value: &str) {
+    if !body["metadata"][map].is_object() {
+        body["metadata"][map] = json!({});
+    }
+    body["metadata"][map][name] = Value::String(value.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sent: &Value, live: &Value, is_as_sent: bool) {
+        assert_eq!(projection(sent, live) == projection(sent, sent), is_as_sent, "{sent} / {live}");
+    }
+
+    #[test]
+    fn defaults_and_additions_do_not_show_and_changes_do() {
+        let sent = json!({"spec": {"ports": [{"name": "http", "port": 80}], "type": "ClusterIP"}});
+        let added = json!({"spec": {"clusterIP": "10.0.0.1", "type": "ClusterIP",
+            "ports": [{"name": "other", "port": 81}, {"name": "http", "port": 80, "protocol": "TCP"}]}});
+        check(&sent, &added, true);
+        check(&sent, &json!({"spec": {"ports": [{"name": "http", "port": 81}], "type": "ClusterIP"}}), false);
+        check(&json!({"a": ["x", "y"]}), &json!({"a": ["y", "x"]}), false);
+        check(&json!({"a": {"b": 1}}), &json!({}), false);
+    }
+}
