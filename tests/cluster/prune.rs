@@ -67,8 +67,11 @@ fn an_application_that_leaves_git_leaves_its_objects() {
     story.observer.wait("the Application resource is gone", |state| state.app("web").is_none());
 
     story.observer.log().assert_untouched(start, "1.0.0");
-    let labels = story.observer.now(|state| state.deployment("web").expect("it stays")["metadata"].to_string());
-    assert!(!labels.contains("tidegate.dev/owner"), "ownership is dropped: {labels}");
+    let marks = story.observer.now(|state| {
+        let metadata = &state.deployment("web").expect("it stays")["metadata"];
+        format!("{} {}", metadata["labels"], metadata["annotations"])
+    });
+    assert!(!marks.contains("tidegate.dev/owner"), "ownership is dropped: {marks}");
 }
 
 #[test]

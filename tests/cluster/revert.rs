@@ -140,6 +140,7 @@ fn git_revert_takes_the_express_lane() {
     assert_eq!(log.by_wave(start, "web", "1.0.0").len(), 1, "one wave\n{}", log.story());
     assert!(log.min_ready(start) >= 8, "the declared pace still holds\n{}", log.story());
     assert!(story.observer.now(|state| state.runs("web", "1.0.0", 10)));
+    assert_eq!(story.app("web", |app| app.past_of("1.0.0").expect("it is remembered").lane().to_owned()), "express");
 }
 
 #[test]

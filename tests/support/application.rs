@@ -74,13 +74,16 @@ impl<'a> App<'a> {
         self.rollout().is_none() || self.position() == "held"
     }
 
-    /// The durable rollout, when one is under way.
+    /// The durable rollout, when one is under way. A first sync that completed is still in the record: its end is written
+    /// with the next change, and until then status says which digest is Stable.
     pub(crate) fn rollout(&self) -> Option<&'a Value> {
         let rollout = &self.0["record"]["rollout"];
-        rollout.is_object().then_some(rollout)
+        let stable = &self.0["status"]["stableDigest"];
+        let is_over = stable.is_string() && rollout["target"]["digest"] == *stable && rollout["lane"] == "firstSync";
+        (rollout.is_object() && !is_over).then_some(rollout)
     }
 
-    /// The durable position's name: `preparing`, `wave`, `trailing`, `pruning`, `reverting`, `held`; empty without one.
+    /// The durable position's name: `preparing`, `wave`, `trailing`, `reverting`, `held`; empty without one.
     pub(crate) fn position(&self) -> &'a str {
         self.rollout().map_or("", |rollout| text(&rollout["position"]["at"]))
     }
@@ -176,6 +179,11 @@ impl<'a> Ended<'a> {
     /// Why it did not complete.
     pub(crate) fn reason(&self) -> &'a str {
         text(&self.0["reason"])
+    }
+
+    /// `firstSync`, `waves`, `express` or `direct`.
+    pub(crate) fn lane(&self) -> &'a str {
+        text(&self.0["lane"])
     }
 
     /// Names of its waves.

@@ -225,6 +225,19 @@ impl Story {
         self.plane.kubectl(&words)
     }
 
+    /// Kubernetes Events on our Application resources, as `type reason name: message`.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let list = self.kubectl_agent("get events -o json");
+        let list: serde_json::Value = serde_json::from_str(&list).expect("kubectl gives JSON");
+        let is_ours = |event: &&serde_json::Value| event["involvedObject"]["kind"] == "Application";
+        let items = list["items"].as_array().into_iter().flatten().filter(is_ours);
+        let text = |event: &serde_json::Value| {
+            let (kind, reason, message) = (&event["type"], &event["reason"], &event["message"]);
+            format!("{kind} {reason} {}: {message}", event["involvedObject"]["name"]).replace('"', "")
+        };
+        items.map(text).collect()
+    }
+
     /// Our own command line as a user has it: standard output, standard error, and the exit code.
     pub(crate) fn tidegate(&self, line: &str) -> (String, String, i32) {
         let output = Command::new(program())
