@@ -7,6 +7,7 @@ mod app;
 mod event;
 mod execute;
 mod keep;
+mod observed;
 mod publish;
 mod recover;
 mod schedule;

@@ -11,7 +11,7 @@ use super::event::Done;
 use super::source::{Reading, Source, read};
 use super::start::Started;
 use super::tick::{Passed, tick};
-use super::{App, Context, Pace, keep};
+use super::{App, Context, Pace, keep, observed};
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, Declared, Deletion, GroupKind, Millis, Object, ObjectKey, Timestamp};
 use crate::observe::{Cache, Folded, is_newer};
@@ -59,6 +59,9 @@ pub struct Scheduler<W> {
     is_polling: bool,
     poll_failures: u32,
     source_error: Option<String>,
+    is_diverged: bool,
+    /// Which file declared each stored app, and what is to happen when it leaves Git.
+    declared_in: BTreeMap<AppName, (String, Deletion)>,
     listing: BTreeSet<Scope>,
     relist_at: BTreeMap<Scope, Timestamp>,
     /// Collections that gave something since their watch was opened.
@@ -76,16 +79,18 @@ impl<W: World + 'static> Scheduler<W> {
         let mut cache = Cache::default();
         cache.replace(&scope, listed.items, &listed.resource_version);
         context.world.watch(&scope, &listed.resource_version);
-        let slots = apps.into_iter().map(|(name, mut app)| {
+        let declared_in = apps.iter().filter_map(|(name, app)| Some((name.clone(), declared_in(app)?))).collect();
+        let mut slots = BTreeMap::new();
+        for (name, mut app) in apps {
             app.repository.clone_from(&pace.repository);
-            (name, Slot { app: Some(Box::new(app)), stored: None })
-        });
+            slots.insert(name, Slot { app: Some(Box::new(app)), stored: None });
+        }
         Self {
             context: Arc::new(context),
             pace,
             cache,
             kinds: Arc::new(kinds),
-            slots: slots.collect(),
+            slots,
             due: BTreeMap::new(),
             work: FuturesUnordered::new(),
             passes: 0,
@@ -97,6 +102,8 @@ impl<W: World + 'static> Scheduler<W> {
             is_polling: false,
             poll_failures: 0,
             source_error: None,
+            is_diverged: false,
+            declared_in,
             listing: BTreeSet::new(),
             relist_at: BTreeMap::new(),
             heard: BTreeSet::new(),
@@ -108,7 +115,7 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Runs until the process is asked to end.
     pub async fn run(mut self) {
-        self.proven = self.observed_commit().await;
+        self.proven = observed::recall(&self.context).await;
         loop {
             let until = self.start_work();
             let event = {
@@ -246,15 +253,17 @@ impl<W: World + 'static> Scheduler<W> {
     fn start_poll(&mut self) {
         self.is_polling = true;
         let context = Arc::clone(&self.context);
-        let (known, proven) = (self.commit.clone(), self.proven.clone());
-        self.work
-            .push(Box::pin(async move { Done::Polled(context.world.poll(known.as_deref(), proven.as_deref()).await) }));
+        let (known, proven, is_diverged) = (self.commit.clone(), self.proven.clone(), self.is_diverged);
+        self.work.push(Box::pin(async move {
+            let is_accepted = is_diverged && observed::is_accepted(&context).await;
+            let proven = proven.filter(|_| !is_accepted);
+            Done::Polled(context.world.poll(known.as_deref(), proven.as_deref()).await)
+        }));
     }
 
     fn start_read(&mut self, snapshot: Option<Snapshot>) {
         let Some(mut source) = self.source.take() else { return };
-        let known: BTreeMap<AppName, (String, Deletion)> =
-            self.slots.iter().filter_map(|(name, slot)| Some((name.clone(), declared_in(slot)?))).collect();
+        let known = self.declared_in.clone();
         let (context, kinds, path) = (Arc::clone(&self.context), Arc::clone(&self.kinds), self.pace.path.clone());
         self.work.push(Box::pin(async move {
             let reading = Reading {
@@ -267,7 +276,7 @@ impl<W: World + 'static> Scheduler<W> {
             };
             let result = read(&mut source, &reading, snapshot.as_ref()).await;
             if let (Ok(()), Some(snapshot)) = (&result, &snapshot) {
-                super::recover::remember_commit(&context, &snapshot.revision).await;
+                observed::remember(&context, &snapshot.revision).await;
             }
             Done::Read(source, result)
         }));
@@ -325,12 +334,16 @@ impl<W: World + 'static> Scheduler<W> {
         if is_forgotten {
             self.slots.remove(&name);
             self.due.remove(&name);
+            self.declared_in.remove(&name);
             if let Some(source) = &mut self.source {
                 source.apps.remove(&name);
             }
             return;
         }
         self.follow_pods(&app);
+        if let Some(declared_in) = declared_in(&app) {
+            self.declared_in.insert(name.clone(), declared_in);
+        }
         if let Some(at) = wake_at {
             self.wake(&name, at);
         }
@@ -405,7 +418,7 @@ impl<W: World + 'static> Scheduler<W> {
                          nothing is applied until `kubectl -n {} delete configmap {}` accepts it",
                         self.pace.branch,
                         self.context.namespace,
-                        super::recover::SOURCE_MAP
+                        observed::SOURCE_MAP
                     );
                     return self.source_failed(reason, true);
                 }
@@ -437,16 +450,7 @@ impl<W: World + 'static> Scheduler<W> {
     }
 
     fn source_failed(&mut self, reason: String, is_diverged: bool) {
-        if is_diverged {
-            // Whether somebody accepted the new history is asked again with each poll.
-            let context = Arc::clone(&self.context);
-            let name = super::recover::source_key(&context.namespace);
-            let was_proven = self.proven.is_some();
-            if was_proven && self.source_error.as_ref() == Some(&reason) && self.cache.get(&name).is_none() {
-                self.proven = None;
-            }
-            tracing::warn!(%reason, "Git's history was rewritten");
-        }
+        self.is_diverged = is_diverged;
         if self.source_error.as_ref() != Some(&reason) {
             self.source_error = Some(reason);
             self.wake_all();
@@ -630,15 +634,6 @@ impl<W: World + 'static> Scheduler<W> {
             *due = (*due).min(at);
         }
     }
-
-    /// The commit that was durably observed last, when there is one.
-    async fn observed_commit(&mut self) -> Option<String> {
-        let key = super::recover::source_key(&self.context.namespace);
-        let object = self.context.world.get(&key, "v1").await.ok().flatten()?;
-        let commit = object.text("/data/commit").map(str::to_owned);
-        self.cache.learn(object);
-        commit
-    }
 }
 
 fn whole(key: &ObjectKey, version: &str) -> Scope {
@@ -646,9 +641,9 @@ fn whole(key: &ObjectKey, version: &str) -> Scope {
 }
 
 /// Which file declared a stored app, and what is to happen when it leaves Git.
-fn declared_in(slot: &Slot) -> Option<(String, Deletion)> {
-    let object = slot.app.as_ref()?.object.as_ref()?;
-    let stored = store::application::read(object).ok()?;
-    let cascades = stored.spec.get("deletion").and_then(serde_json::Value::as_str) == Some("cascade");
-    Some((stored.declared_in, if cascades { Deletion::Cascade } else { Deletion::Orphan }))
+fn declared_in(app: &App) -> Option<(String, Deletion)> {
+    let spec = app.object.as_ref()?.body.get("spec")?;
+    let file = spec.get("declaredIn").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let cascades = spec.get("deletion").and_then(serde_json::Value::as_str) == Some("cascade");
+    Some((file.to_owned(), if cascades { Deletion::Cascade } else { Deletion::Orphan }))
 }

@@ -6,6 +6,6 @@ pub(super) fn run(arguments: &AgentArgs) -> anyhow::Result<u8> {
     let config = config::load(arguments)?;
     super::install_cryptography();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // At merge: `crate::agent::run(config).await?`.
-    runtime.block_on(async { anyhow::bail!("the agent is not part of this build yet ({})", config.namespace) })
+    runtime.block_on(crate::agent::run(config))?;
+    Ok(super::DONE)
 }

@@ -1,3 +1,220 @@
-//! The edges: I/O, no decisions. Together they implement [`crate::world::World`].
+//! The outside: API server, Git, metrics providers, signals, clock and chance. Enters: what [`World`] is asked. Leaves:
+//! its answers and events. Edges translate; none of them decides, and none calls another.
 
+mod cause;
+pub mod cluster;
+pub mod git;
+mod measure;
+mod query;
+#[cfg(test)]
+mod script;
 pub mod server;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, watch};
+
+use self::cluster::{Cluster, ClusterError, RequestCounts};
+use self::git::{GitSettings, GitSource};
+use self::measure::Providers;
+use crate::config::Config;
+use crate::model::{AppName, Object, ObjectKey, Timestamp};
+use crate::status::{AppView, Board};
+use crate::world::{
+    ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
+    SourceError, World,
+};
+
+/// Longest sleep before the clock is read again: `until` is a moment, and clocks are set.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// Why the agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no way to the API server.
+    #[error("failed to set up the API server's edge")]
+    Cluster(#[source] ClusterError),
+    /// The repository cannot be followed.
+    #[error("failed to set up the Git edge")]
+    Git(#[source] SourceError),
+    /// Signals cannot be listened for.
+    #[error("failed to listen for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// The edges together: the real [`World`].
+pub struct Outside {
+    cluster: Cluster,
+    git: GitSource,
+    providers: Providers,
+    board: watch::Sender<Board>,
+    poke: mpsc::Sender<()>,
+    senses: Mutex<Senses>,
+}
+
+/// What besides watches may wake the agent. Only one caller of `next_event` holds it.
+struct Senses {
+    poked: mpsc::Receiver<()>,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Outside {
+    /// Opens all edges. Neither the API server nor the Git server need be reachable.
+    ///
+    /// # Errors
+    /// When settings are missing or cannot be used.
+    pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        install_tls_provider();
+        let cluster = Cluster::open(config.writes_in_flight_max).await.map_err(OpenError::Cluster)?;
+        let git = GitSource::open(GitSettings {
+            repository: config.repository.clone(),
+            branch: config.branch.clone(),
+            credentials: config.git_credentials.clone(),
+            ca_file: config.git_ca_file.clone(),
+            store: config.store.clone(),
+        })
+        .map_err(OpenError::Git)?;
+        Self::compose(cluster, git, Providers::new(config.providers.clone()))
+    }
+
+    fn compose(cluster: Cluster, git: GitSource, providers: Providers) -> Result<Self, OpenError> {
+        // One poke that waits says all that a hundred would.
+        let (poke, poked) = mpsc::channel(1);
+        let senses = Senses {
+            poked,
+            terminate: signal(SignalKind::terminate()).map_err(OpenError::Signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(OpenError::Signals)?,
+        };
+        let (board, _reader) = watch::channel(Board::default());
+        Ok(Self { cluster, git, providers, board, poke, senses: Mutex::new(senses) })
+    }
+
+    /// All apps as they are now shown, and as they will be.
+    #[must_use]
+    pub fn board(&self) -> watch::Receiver<Board> {
+        self.board.subscribe()
+    }
+
+    /// Says from outside (a webhook) that Git may have moved. Use `try_send`: a full channel is as good as sent.
+    #[must_use]
+    pub fn poke(&self) -> mpsc::Sender<()> {
+        self.poke.clone()
+    }
+
+    /// Requests to the API server so far.
+    #[must_use]
+    pub fn request_counts(&self) -> Arc<RequestCounts> {
+        self.cluster.request_counts()
+    }
+}
+
+impl World for Outside {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn random(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the kernel gives randomness");
+        bytes
+    }
+
+    async fn next_event(&self, until: Timestamp) -> Event {
+        let mut senses = self.senses.lock().await;
+        let Senses { poked, terminate, interrupt } = &mut *senses;
+        // Not biased: neither a flood of changes nor an `until` that has passed may hide the rest for long.
+        tokio::select! {
+            _ = terminate.recv() => Event::Shutdown,
+            _ = interrupt.recv() => Event::Shutdown,
+            Some(()) = poked.recv() => Event::SourceHint,
+            () = self.git.hinted() => Event::SourceHint,
+            event = self.cluster.next_event() => event,
+            () = sleep_until(until) => Event::Woke,
+        }
+    }
+
+    async fn kinds(&self) -> Result<Kinds, ApiError> {
+        self.cluster.kinds().await
+    }
+
+    async fn get(&self, key: &ObjectKey, version: &str) -> Result<Option<Object>, ApiError> {
+        self.cluster.get(key, version).await
+    }
+
+    async fn list(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+        self.cluster.list(scope, label_selector).await
+    }
+
+    fn watch(&self, scope: &Scope, resource_version: &str) {
+        self.cluster.watch(scope, resource_version);
+    }
+
+    fn unwatch(&self, scope: &Scope) {
+        self.cluster.unwatch(scope);
+    }
+
+    async fn create(&self, object: &Object) -> Result<Object, ApiError> {
+        self.cluster.create(object).await
+    }
+
+    async fn update(&self, object: &Object, part: Part) -> Result<Object, ApiError> {
+        self.cluster.update(object, part).await
+    }
+
+    async fn apply(&self, object: &Object, options: ApplyOptions) -> Result<Object, ApiError> {
+        self.cluster.apply(object, options).await
+    }
+
+    async fn patch(&self, key: &ObjectKey, version: &str, operations: &Value) -> Result<Object, ApiError> {
+        self.cluster.patch(key, version, operations).await
+    }
+
+    async fn delete(&self, key: &ObjectKey, version: &str, preconditions: &Preconditions) -> Result<(), ApiError> {
+        self.cluster.delete(key, version, preconditions).await
+    }
+
+    async fn poll(&self, known: Option<&str>, proven: Option<&str>) -> Result<Polled, SourceError> {
+        self.git.poll(known, proven).await
+    }
+
+    async fn read(&self, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
+        self.git.read(blobs).await
+    }
+
+    async fn measure(&self, provider: &str, query: &str) -> Result<Option<f64>, MeasureError> {
+        self.providers.measure(provider, query).await
+    }
+
+    fn show(&self, app: &AppName, view: Option<Arc<AppView>>) {
+        self.board.send_if_modified(|board| match view {
+            // The map is copied (its views are not) only when a reader still holds the one before.
+            Some(view) => {
+                Arc::make_mut(board).insert(app.clone(), view);
+                true
+            }
+            None => board.contains_key(app) && Arc::make_mut(board).remove(app).is_some(),
+        });
+    }
+}
+
+/// Returns once the wall clock says that it is `until`.
+async fn sleep_until(until: Timestamp) {
+    loop {
+        match Duration::try_from(until.duration_since(Timestamp::now())) {
+            Ok(left) if !left.is_zero() => tokio::time::sleep(left.min(SLEEP_MAX)).await,
+            // Now, or in the past.
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Makes ring the process's cryptography. Whoever came first wins; there is no other in the tree.
+fn install_tls_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

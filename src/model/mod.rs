@@ -61,9 +61,9 @@ impl std::fmt::Display for Millis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ms = self.0;
         match ms {
-            _ if ms % 1000 != 0 => write!(f, "{ms}ms"),
-            _ if ms % 60_000 != 0 || ms == 0 => write!(f, "{}s", ms / 1000),
-            _ if ms % 3_600_000 != 0 => write!(f, "{}m", ms / 60_000),
+            _ if !ms.is_multiple_of(1000) => write!(f, "{ms}ms"),
+            _ if !ms.is_multiple_of(60_000) || ms == 0 => write!(f, "{}s", ms / 1000),
+            _ if !ms.is_multiple_of(3_600_000) => write!(f, "{}m", ms / 60_000),
             _ => write!(f, "{}h", ms / 3_600_000),
         }
     }

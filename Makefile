@@ -1,0 +1,41 @@
+# The README's two commands are `make demo` and `make test`; `make help` lists the rest.
+# Steps live in .ci/ as plain bash; each says what it is and how long it took.
+
+SHELL := /bin/bash
+N ?= 100
+
+.PHONY: help build lint test test-all demo bench docs-check clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the program (target/debug/tidegate)
+	@bash .ci/tools
+	@bash .ci/step 'build' cargo build --locked --bin tidegate
+
+lint: ## format, clippy, dependency rules, documentation links
+	@bash .ci/tools
+	@bash .ci/lint
+
+# One profile (dev) throughout, so that dependencies are compiled once, and the agent under test is target/debug/tidegate.
+test: lint ## everything that must hold before a commit goes in: lint, unit tests, tests on a real control plane
+	@bash .ci/step 'unit tests' cargo test --locked --quiet --lib
+	@bash .ci/step 'test control plane' bash .ci/testplane.sh
+	@bash .ci/step 'prometheus' bash .ci/prometheus.sh
+	@bash .ci/step 'tests on a real control plane' bash .ci/cluster-tests
+
+test-all: test ## as test, and the slow ones that are marked as ignored
+	@bash .ci/step 'slow tests' bash .ci/cluster-tests --ignored
+
+demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the story in a minute and ends
+	@bash .ci/demo $(if $(FAST),--fast)
+
+bench: ## first sync of N=100 apps against the API server's own limit
+	@bash .ci/bench $(N)
+
+docs-check: ## every relative link and anchor in *.md leads somewhere
+	@bash .ci/step 'documentation links' cargo test --locked --quiet --test tests documentation_links::
+
+clean: ## remove what was built here (the cache of tools stays)
+	cargo clean

@@ -1,0 +1,168 @@
+//! Sends one request to the API server. Enters: a [`Call`]. Leaves: the answer's JSON, or an [`ApiError`]. It limits
+//! time, bytes and requests in flight; it retries nothing.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use kube::client::Body;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::counts::{RequestCounts, Verb};
+use super::refusal::{self, cut};
+use crate::edge::cause::innermost;
+use crate::model::GroupKind;
+use crate::world::ApiError;
+
+/// Longest answer that is read. The largest pages that a real server gives are 500 objects of at most 1.5 MiB, in
+/// practice below 10 MiB; this keeps a broken one from eating the process.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// How long a call other than a watch may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request to be sent.
+pub(super) struct Call {
+    verb: Verb,
+    method: Method,
+    /// Path and query.
+    target: String,
+    accept: &'static str,
+    content: Option<(&'static str, Vec<u8>)>,
+    /// What the call is about: refusals of Secrets are told more tersely.
+    kind: GroupKind,
+}
+
+impl Call {
+    /// A call that only reads.
+    pub(super) fn read(verb: Verb, target: String, kind: GroupKind) -> Self {
+        Self { verb, method: Method::GET, target, accept: "application/json", content: None, kind }
+    }
+
+    /// A call that changes something.
+    pub(super) fn write(
+        verb: Verb,
+        method: Method,
+        target: String,
+        kind: GroupKind,
+        (content_type, body): (&'static str, &Value),
+    ) -> Self {
+        let content = Some((content_type, body.to_string().into_bytes()));
+        Self { verb, method, target, accept: "application/json", content, kind }
+    }
+
+    /// The same call, answered in another form.
+    pub(super) fn accept(mut self, accept: &'static str) -> Self {
+        self.accept = accept;
+        self
+    }
+}
+
+/// Sends calls.
+pub(super) struct Caller {
+    client: kube::Client,
+    reads: Semaphore,
+    /// Permits to write; reads have their own, so that neither starves the other.
+    pub(super) writes: Semaphore,
+    /// Requests so far.
+    pub(super) counts: Arc<RequestCounts>,
+}
+
+impl Caller {
+    /// Sends through this client, at most so many reads and so many writes at once.
+    pub(super) fn new(client: kube::Client, in_flight_max: usize) -> Self {
+        let permits = || Semaphore::new(in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
+        Self { client, reads: permits(), writes: permits(), counts: Arc::new(RequestCounts::default()) }
+    }
+
+    /// Sends a call and reads the whole answer.
+    pub(super) async fn send(&self, call: Call) -> Result<Value, ApiError> {
+        let is_write = call.verb.is_write();
+        let in_flight = if is_write { &self.writes } else { &self.reads };
+        // Waiting for a permit is bounded by the calls before, each at most CALL_TIMEOUT long.
+        let _permit = in_flight.acquire().await.expect("the semaphore is never closed");
+        let exchange = async {
+            let body = self.open(call).await?.into_body();
+            collect(body).await.map_err(|lost| lost.into_error(is_write))
+        };
+        let bytes = tokio::time::timeout(CALL_TIMEOUT, exchange).await.map_err(|_elapsed| ApiError::TimedOut)??;
+        serde_json::from_slice(&bytes).map_err(|_source| ApiError::Server("its answer is no JSON".to_owned()))
+    }
+
+    /// Sends a call and leaves the answer's body to be read. The caller limits time.
+    pub(super) async fn open(&self, call: Call) -> Result<Response<Body>, ApiError> {
+        let Call { verb, method, target, accept, content, kind } = call;
+        self.counts.count(verb);
+        let mut request = Request::builder().method(method).uri(target).header(header::ACCEPT, accept);
+        let body = match content {
+            None => Body::empty(),
+            Some((content_type, bytes)) => {
+                request = request.header(header::CONTENT_TYPE, content_type);
+                Body::from(bytes)
+            }
+        };
+        let request = request.body(body).map_err(|_source| ApiError::Invalid("its path is no URL".to_owned()))?;
+        let response = self.client.send(request).await.map_err(|error| unsent(error, verb.is_write()))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after_seconds =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let bytes = collect(response.into_body()).await.unwrap_or_default();
+        Err(refusal::from_answer(status.as_u16(), retry_after_seconds, &bytes, &kind))
+    }
+}
+
+/// Why an answer did not arrive whole.
+enum Lost {
+    TooLong,
+    Broken(String),
+}
+
+impl Lost {
+    fn into_error(self, is_write: bool) -> ApiError {
+        match self {
+            Self::TooLong => ApiError::Server(format!("its answer is longer than {ANSWER_BYTES_MAX} bytes")),
+            // The request went out: whether it took effect is unknown, as after a time-out.
+            Self::Broken(_) if is_write => ApiError::TimedOut,
+            Self::Broken(why) => ApiError::Unreachable(why),
+        }
+    }
+}
+
+async fn collect(body: Body) -> Result<Bytes, Lost> {
+    match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Lost::TooLong),
+        Err(error) => Err(Lost::Broken(cut(&innermost(&*error)))),
+    }
+}
+
+/// Translates an error of a request that got no answer.
+fn unsent(error: kube::Error, is_write: bool) -> ApiError {
+    match error {
+        // Its text may quote the output of a credential program.
+        kube::Error::Auth(_) => ApiError::Unreachable("the credentials for the API server cannot be read".to_owned()),
+        error if is_connect(&error) => ApiError::Unreachable(cut(&innermost(&error))),
+        error => Lost::Broken(cut(&innermost(&error))).into_error(is_write),
+    }
+}
+
+fn is_connect(error: &kube::Error) -> bool {
+    let mut link: Option<&(dyn std::error::Error + 'static)> = match error {
+        kube::Error::Service(source) => Some(&**source),
+        error => error.source(),
+    };
+    while let Some(error) = link {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        link = error.source();
+    }
+    false
+}

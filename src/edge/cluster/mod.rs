@@ -1,0 +1,274 @@
+//! The API server. Enters: verbs of [`crate::world::World`] with raw objects. Leaves: raw objects, watch events and
+//! [`ApiError`]s. It decides nothing, retries nothing, and never logs what an object holds.
+
+mod call;
+mod counts;
+mod kinds;
+mod path;
+mod refusal;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use self::call::{Call, Caller};
+pub use self::counts::{RequestCounts, Verb};
+use self::kinds::{KindTable, Known};
+use self::watch::Watches;
+use super::query::encode_pairs;
+use crate::model::marks::FIELD_MANAGER;
+use crate::model::{ClusterName, GroupKind, Object, ObjectKey};
+use crate::world::{ApiError, ApplyOptions, Event, Kinds, Listed, Part, Preconditions, Scope};
+
+/// How long a connection may take to come about: less than a call may (5 s), so that the report says which it was.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Objects per page of a list.
+const PAGE_OBJECTS: &str = "500";
+
+/// Most pages of one list: 200,000 objects, several times what a large cluster holds of one kind.
+const PAGES_MAX: usize = 400;
+
+/// What every write asks of the server: to give up when we do.
+const WRITE_TIMEOUT: (&str, &str) = ("timeout", "5s");
+
+const JSON: &str = "application/json";
+const JSON_PATCH: &str = "application/json-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// Why there is no way to the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// There is neither a kubeconfig nor a service account.
+    #[error("failed to find how to reach the API server")]
+    Settings(#[source] Box<kube::config::InferConfigError>),
+    /// The settings cannot be used: certificates, keys, proxy.
+    #[error("failed to set up the API client")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// The API server.
+pub struct Cluster {
+    api: Arc<Api>,
+    watches: Watches,
+}
+
+/// What calls and watches share.
+struct Api {
+    caller: Caller,
+    kinds: KindTable,
+}
+
+impl Api {
+    async fn find(&self, kind: &GroupKind, version: &str) -> Result<Known, ApiError> {
+        self.kinds.find(&self.caller, kind, version, Instant::now()).await
+    }
+
+    /// Passes an answer on, and forgets a kind whose path turned out not to exist.
+    fn settle<T>(&self, kind: &GroupKind, version: &str, answer: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(ApiError::UnknownKind(_)) = &answer {
+            self.kinds.forget(kind, version);
+        }
+        answer
+    }
+
+    async fn send(&self, kind: &GroupKind, version: &str, call: Call) -> Result<Value, ApiError> {
+        let answer = self.caller.send(call).await;
+        self.settle(kind, version, answer)
+    }
+
+    async fn send_for_object(&self, key: &ObjectKey, version: &str, call: Call) -> Result<Object, ApiError> {
+        read_object(&key.cluster, self.send(&key.kind, version, call).await?)
+    }
+}
+
+impl Cluster {
+    /// Connects as the environment says: kubeconfig, or the pod's service account.
+    ///
+    /// # Errors
+    /// When there are no settings, or none that can be used. The server need not be reachable.
+    pub async fn open(in_flight_max: usize) -> Result<Self, ClusterError> {
+        let settings = kube::Config::infer().await.map_err(|error| ClusterError::Settings(Box::new(error)))?;
+        Self::connect(settings, in_flight_max)
+    }
+
+    /// Connects with settings of any origin.
+    pub(super) fn connect(mut settings: kube::Config, in_flight_max: usize) -> Result<Self, ClusterError> {
+        settings.connect_timeout = Some(CONNECT_TIMEOUT);
+        // Watches are silent for long; calls are timed as a whole.
+        settings.read_timeout = None;
+        // Every error is to be seen, counted and judged by the agent.
+        settings.default_retry = false;
+        let client = kube::Client::try_from(settings).map_err(|error| ClusterError::Client(Box::new(error)))?;
+        let api = Api { caller: Caller::new(client, in_flight_max), kinds: KindTable::default() };
+        Ok(Self { api: Arc::new(api), watches: Watches::new() })
+    }
+
+    /// How many requests were sent, by verb.
+    #[must_use]
+    pub fn request_counts(&self) -> Arc<RequestCounts> {
+        Arc::clone(&self.api.caller.counts)
+    }
+
+    /// See [`crate::world::World::kinds`].
+    pub(super) async fn kinds(&self) -> Result<Kinds, ApiError> {
+        self.api.kinds.discover(&self.api.caller).await
+    }
+
+    /// See [`crate::world::World::get`].
+    pub(super) async fn get(&self, key: &ObjectKey, version: &str) -> Result<Option<Object>, ApiError> {
+        let known = self.api.find(&key.kind, version).await?;
+        let call = Call::read(Verb::Get, path::object(key, version, &known, Part::Object)?, key.kind.clone());
+        match self.api.send_for_object(key, version, call).await {
+            Ok(object) => Ok(Some(object)),
+            Err(ApiError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`crate::world::World::list`].
+    pub(super) async fn list(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+        let known = self.api.find(&scope.kind, &scope.version).await?;
+        let collection = path::collection(scope, &known)?;
+        let mut items = Vec::new();
+        let mut first_version = None;
+        let mut next = String::new();
+        for _page in 0..PAGES_MAX {
+            let mut query = vec![("limit", PAGE_OBJECTS)];
+            query.extend(
+                [("labelSelector", label_selector), ("continue", &next)].iter().filter(|(_, value)| !value.is_empty()),
+            );
+            let call = Call::read(Verb::List, format!("{collection}?{}", encode_pairs(&query)), scope.kind.clone());
+            let page = self.api.send(&scope.kind, &scope.version, call).await?;
+            let page = read_page(page, scope, &mut items)?;
+            // All pages are of one moment; were they not, the oldest is the one to watch from.
+            let resource_version = first_version.get_or_insert(page.resource_version);
+            match page.next {
+                Some(token) => next = token,
+                None => return Ok(Listed { items, resource_version: resource_version.clone() }),
+            }
+        }
+        Err(ApiError::Server(format!("a list has more than {PAGES_MAX} pages")))
+    }
+
+    /// See [`crate::world::World::watch`]. Must be called within the runtime.
+    pub(super) fn watch(&self, scope: &Scope, resource_version: &str) {
+        self.watches.start(&self.api, scope, resource_version);
+    }
+
+    /// See [`crate::world::World::unwatch`].
+    pub(super) fn unwatch(&self, scope: &Scope) {
+        self.watches.stop(scope);
+    }
+
+    /// The next event of a watch; never returns while there is none.
+    pub(super) async fn next_event(&self) -> Event {
+        self.watches.next_event().await
+    }
+
+    /// See [`crate::world::World::create`].
+    pub(super) async fn create(&self, object: &Object) -> Result<Object, ApiError> {
+        let Object { key, version, body } = object;
+        let home = path::home(key, version, &self.api.find(&key.kind, version).await?)?;
+        let target = format!("{home}?{}", write_query(FIELD_MANAGER));
+        let call = Call::write(Verb::Create, Method::POST, target, key.kind.clone(), (JSON, body));
+        self.api.send_for_object(key, version, call).await
+    }
+
+    /// See [`crate::world::World::update`].
+    pub(super) async fn update(&self, object: &Object, part: Part) -> Result<Object, ApiError> {
+        let Object { key, version, body } = object;
+        let path = path::object(key, version, &self.api.find(&key.kind, version).await?, part)?;
+        let target = format!("{path}?{}", write_query(FIELD_MANAGER));
+        let call = Call::write(Verb::Update, Method::PUT, target, key.kind.clone(), (JSON, body));
+        self.api.send_for_object(key, version, call).await
+    }
+
+    /// See [`crate::world::World::apply`].
+    pub(super) async fn apply(&self, object: &Object, options: ApplyOptions) -> Result<Object, ApiError> {
+        let Object { key, version, body } = object;
+        let ApplyOptions { is_forced, is_dry_run, manager } = options;
+        let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;
+        let force = if is_forced { "true" } else { "false" };
+        let mut more = vec![("force", force), ("fieldValidation", "Strict")];
+        if is_dry_run {
+            more.push(("dryRun", "All"));
+        }
+        let target = format!("{path}?{}&{}", write_query(manager), encode_pairs(&more));
+        let call = Call::write(Verb::Apply, Method::PATCH, target, key.kind.clone(), (APPLY_PATCH, body));
+        self.api.send_for_object(key, version, call).await
+    }
+
+    /// See [`crate::world::World::patch`].
+    pub(super) async fn patch(&self, key: &ObjectKey, version: &str, operations: &Value) -> Result<Object, ApiError> {
+        let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;
+        let target = format!("{path}?{}", write_query(FIELD_MANAGER));
+        let call = Call::write(Verb::Patch, Method::PATCH, target, key.kind.clone(), (JSON_PATCH, operations));
+        self.api.send_for_object(key, version, call).await
+    }
+
+    /// See [`crate::world::World::delete`].
+    pub(super) async fn delete(
+        &self,
+        key: &ObjectKey,
+        version: &str,
+        preconditions: &Preconditions,
+    ) -> Result<(), ApiError> {
+        let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;
+        let Preconditions { uid, resource_version } = preconditions;
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+        });
+        let target = format!("{path}?{}", encode_pairs(&[WRITE_TIMEOUT]));
+        let call = Call::write(Verb::Delete, Method::DELETE, target, key.kind.clone(), (JSON, &options));
+        match self.api.send(&key.kind, version, call).await {
+            Ok(_) | Err(ApiError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn write_query(manager: &str) -> String {
+    encode_pairs(&[("fieldManager", manager), WRITE_TIMEOUT])
+}
+
+/// Where a page of a list ends.
+struct Page {
+    resource_version: String,
+    next: Option<String>,
+}
+
+/// Adds a page's objects. The server leaves out what they are: the list says it.
+fn read_page(mut page: Value, scope: &Scope, items: &mut Vec<Object>) -> Result<Page, ApiError> {
+    let text = |pointer: &str| page.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let broken = || ApiError::Server("its answer is no list".to_owned());
+    let resource_version = text("/metadata/resourceVersion").ok_or_else(broken)?;
+    let next = text("/metadata/continue").filter(|token| !token.is_empty());
+    let api_version = text("/apiVersion").ok_or_else(broken)?;
+    let found = match page.get_mut("items").map(Value::take) {
+        Some(Value::Array(found)) => found,
+        Some(Value::Null) | None => Vec::new(),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => return Err(broken()),
+    };
+    for mut item in found {
+        let fields = item.as_object_mut().ok_or_else(broken)?;
+        fields.entry("apiVersion").or_insert_with(|| json!(api_version));
+        fields.entry("kind").or_insert_with(|| json!(scope.kind.kind));
+        items.push(read_object(&ClusterName::local(), item)?);
+    }
+    Ok(Page { resource_version, next })
+}
+
+fn read_object(cluster: &ClusterName, body: Value) -> Result<Object, ApiError> {
+    Object::from_value(cluster, body)
+        .map_err(|_source| ApiError::Server("its answer is no Kubernetes object".to_owned()))
+}

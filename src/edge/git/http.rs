@@ -1,0 +1,324 @@
+//! HTTP to the Git server, for a thread that blocks: one request at a time, each step with a time limit.
+//!
+//! Enters: method, path and body. Leaves: the answer's bytes as they arrive, or why there is none. Credentials go to the
+//! repository's own scheme, host and port only: a redirect to any other is refused. It must not be used on a thread that
+//! runs async tasks.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::runtime::Runtime;
+
+use super::{Limits, endpoint};
+use crate::world::SourceError;
+
+/// Within one poll connections are used again; between polls nobody drives them, so that they would be found dead.
+const KEPT_ALIVE: Duration = Duration::from_secs(3);
+
+/// Servers redirect once, from a name without `.git` or from an old one.
+const REDIRECTS_MAX: usize = 3;
+
+/// What is waited when the server asks for patience without saying how much, and the most that is believed.
+const RETRY_AFTER_SECONDS: u64 = 60;
+const RETRY_AFTER_SECONDS_MAX: u64 = 3600;
+
+const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("git/tidegate-", env!("CARGO_PKG_VERSION")));
+
+type HyperClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// The client of one repository's server, kept over polls.
+pub(super) struct Http {
+    /// Made on the Git thread, because no runtime may be dropped on a thread that runs async tasks.
+    runtime: Option<Arc<Runtime>>,
+    base: String,
+    limits: Limits,
+    requests: Arc<AtomicU64>,
+    client: Option<(Option<Vec<u8>>, HyperClient)>,
+}
+
+impl Http {
+    /// Names the repository at `base`; nothing is opened before the first session.
+    pub(super) fn new(base: String, limits: Limits, requests: Arc<AtomicU64>) -> Self {
+        Self { runtime: None, base, limits, requests, client: None }
+    }
+
+    /// Starts the exchange of one poll: credentials and authorities are read anew.
+    pub(super) fn session(
+        &mut self,
+        credentials: Option<&Path>,
+        ca_file: Option<&Path>,
+    ) -> Result<Arc<Session>, SourceError> {
+        let authorization = endpoint::authorization(credentials)?;
+        let authorities = endpoint::authorities(ca_file)?;
+        let client = match &self.client {
+            Some((of, client)) if *of == authorities => client.clone(),
+            _ => self.connect(authorities)?,
+        };
+        let runtime = match &self.runtime {
+            Some(runtime) => Arc::clone(runtime),
+            None => Arc::clone(self.runtime.insert(Arc::new(start_runtime()?))),
+        };
+        Ok(Arc::new(Session {
+            runtime,
+            client,
+            base: self.base.clone(),
+            authorization,
+            limits: self.limits,
+            ends_at: Instant::now() + self.limits.exchange,
+            requests: Arc::clone(&self.requests),
+            received_bytes: AtomicU64::new(0),
+            failure: OnceLock::new(),
+        }))
+    }
+
+    fn connect(&mut self, authorities: Option<Vec<u8>>) -> Result<HyperClient, SourceError> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(self.limits.connect));
+        connector.set_nodelay(true);
+        let builder = HttpsConnectorBuilder::new();
+        let connector = if self.base.starts_with("https:") {
+            let tls = endpoint::tls(authorities.as_deref())?;
+            builder.with_tls_config(tls).https_only().enable_http1().wrap_connector(connector)
+        } else {
+            // Plain HTTP needs no authorities; an image without any must be able to use it.
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let tls = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("ring supports the default versions of TLS")
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            builder.with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector)
+        };
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_ALIVE).build(connector);
+        self.client = Some((authorities, client.clone()));
+        Ok(client)
+    }
+}
+
+fn start_runtime() -> Result<Runtime, SourceError> {
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    started.map_err(|error| SourceError::Unreachable(format!("the Git thread cannot use the network: {error}")))
+}
+
+/// The requests of one poll, with their common limits.
+pub(super) struct Session {
+    runtime: Arc<Runtime>,
+    client: HyperClient,
+    base: String,
+    authorization: Option<HeaderValue>,
+    limits: Limits,
+    ends_at: Instant,
+    requests: Arc<AtomicU64>,
+    received_bytes: AtomicU64,
+    failure: OnceLock<SourceError>,
+}
+
+/// One request to the repository.
+#[derive(Clone)]
+pub(super) struct Call {
+    /// What follows the repository's URL.
+    pub(super) path: &'static str,
+    /// The body of a POST; a GET has none.
+    pub(super) body: Option<Bytes>,
+    /// Whether protocol v2 is asked for.
+    pub(super) is_v2: bool,
+}
+
+/// What came back.
+pub(super) enum Answer {
+    /// 200, and the body.
+    Body(Incoming),
+    /// A status that only the caller can judge.
+    Status(StatusCode),
+}
+
+impl Session {
+    /// Sends a request and waits for the head of its answer.
+    pub(super) fn send(&self, call: &Call) -> Result<Answer, SourceError> {
+        let mut target = format!("{}{}", self.base, call.path);
+        for _ in 0..=REDIRECTS_MAX {
+            let request = self.request(&target, call)?;
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let response = self
+                .within(self.client.request(request))?
+                .map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
+            match response.status() {
+                StatusCode::OK => return Ok(Answer::Body(response.into_body())),
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(SourceError::Unauthorized),
+                StatusCode::NOT_FOUND | StatusCode::GONE => {
+                    return Err(SourceError::NoRepository(format!("the server knows no repository at {}", self.base)));
+                }
+                StatusCode::TOO_MANY_REQUESTS => {
+                    let retry_after_seconds = retry_after(response.headers()).unwrap_or(RETRY_AFTER_SECONDS);
+                    return Err(SourceError::Busy { retry_after_seconds });
+                }
+                StatusCode::SERVICE_UNAVAILABLE if let Some(retry_after_seconds) = retry_after(response.headers()) => {
+                    return Err(SourceError::Busy { retry_after_seconds });
+                }
+                status if status.is_redirection() => target = redirected(&target, response.headers())?,
+                status => return Ok(Answer::Status(status)),
+            }
+        }
+        Err(SourceError::Unreachable(format!("{} redirects too often", self.base)))
+    }
+
+    /// Waits for the next part of a body; `None` at its end.
+    pub(super) fn next_part(&self, body: &mut Incoming) -> Result<Option<Bytes>, SourceError> {
+        loop {
+            let Some(frame) = self.within(body.frame())? else { return Ok(None) };
+            let frame = frame.map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
+            let Ok(part) = frame.into_data() else { continue };
+            let received = self.received_bytes.fetch_add(part.len() as u64, Ordering::Relaxed) + part.len() as u64;
+            if received > self.limits.received_bytes_max {
+                let text = format!("the server sent more than {} bytes", self.limits.received_bytes_max);
+                return Err(SourceError::TooLarge(text));
+            }
+            return Ok(Some(part));
+        }
+    }
+
+    /// Reads a whole body.
+    pub(super) fn read(&self, mut body: Incoming, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
+        let mut bytes = Vec::new();
+        while let Some(part) = self.next_part(&mut body)? {
+            bytes.extend_from_slice(&part);
+            if bytes.len() > bytes_max {
+                return Err(SourceError::TooLarge(format!("the list of refs has more than {bytes_max} bytes")));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// What to call a status that nobody expected.
+    pub(super) fn unexpected(&self, status: StatusCode) -> SourceError {
+        SourceError::Unreachable(format!("{} answers {status}", self.base))
+    }
+
+    /// Keeps the first failure: libgit2 passes on no more than that there was one.
+    pub(super) fn fail(&self, error: &SourceError) {
+        // A second one follows from the first.
+        drop(self.failure.set(error.clone()));
+    }
+
+    /// The first failure of this exchange.
+    pub(super) fn failure(&self) -> Option<&SourceError> {
+        self.failure.get()
+    }
+
+    fn request(&self, target: &str, call: &Call) -> Result<Request<Full<Bytes>>, SourceError> {
+        let method = if call.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder().method(method).uri(target).header(USER_AGENT, USER_AGENT_VALUE);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        if call.body.is_some() {
+            request = request
+                .header(CONTENT_TYPE, "application/x-git-upload-pack-request")
+                .header(ACCEPT, "application/x-git-upload-pack-result");
+        }
+        if call.is_v2 {
+            request = request.header("Git-Protocol", "version=2");
+        }
+        request
+            .body(Full::new(call.body.clone().unwrap_or_default()))
+            .map_err(|_| SourceError::Unreachable(format!("{} is no valid URL to ask", self.base)))
+    }
+
+    fn within<F: Future>(&self, step: F) -> Result<F::Output, SourceError> {
+        let left = self.ends_at.saturating_duration_since(Instant::now()).min(self.limits.idle);
+        self.runtime
+            .block_on(async { tokio::time::timeout(left, step).await })
+            .map_err(|_| SourceError::Unreachable(format!("{} did not answer in time", self.base)))
+    }
+}
+
+/// Resolves a redirect, unless it leads elsewhere.
+fn redirected(from: &str, headers: &HeaderMap) -> Result<String, SourceError> {
+    let refuse = |why: &str| SourceError::Unreachable(format!("the server redirects {why}"));
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok()).ok_or_else(|| refuse("to nowhere"))?;
+    let old = from.parse::<Uri>().map_err(|_| refuse("from an invalid URL"))?;
+    let new = location.parse::<Uri>().map_err(|_| refuse("to an invalid URL"))?;
+    let is_same = match (new.scheme(), new.authority()) {
+        (None, None) => location.starts_with('/') && !location.starts_with("//"),
+        (scheme, authority) => scheme == old.scheme() && authority == old.authority(),
+    };
+    if !is_same {
+        // Only the host is told: paths of sign-in pages carry states and tokens.
+        let host = new.host().unwrap_or("a relative path");
+        return Err(refuse(&format!(
+            "to another place ({host}), which is refused: give the final URL as the repository"
+        )));
+    }
+    let path = new.path_and_query().map_or("/", |path| path.as_str());
+    let origin = old.scheme_str().zip(old.authority()).ok_or_else(|| refuse("from an invalid URL"))?;
+    Ok(format!("{}://{}{path}", origin.0, origin.1))
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = text.parse::<u64>().ok().or_else(|| {
+        let until = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        u64::try_from(until.duration_since(jiff::Timestamp::now()).as_secs()).ok()
+    })?;
+    Some(seconds.clamp(1, RETRY_AFTER_SECONDS_MAX))
+}
+
+/// The error with its causes, which hyper leaves out of its own text.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_on_scheme_host_and_port() {
+        let check = |location: &str, expected: Option<&str>| {
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]);
+            let found = redirected("https://git.example/a/info/refs?service=x", &headers);
+            assert_eq!(found.as_deref().ok(), expected, "{location}");
+        };
+        check("https://git.example/a.git/info/refs?service=x", Some("https://git.example/a.git/info/refs?service=x"));
+        check("/a.git/info/refs", Some("https://git.example/a.git/info/refs"));
+        check("http://git.example/a", None);
+        check("https://git.example:8443/a", None);
+        check("https://evil.example/a", None);
+        check("//evil.example/a", None);
+        check("https://user@git.example/a", None);
+        check("a.git/info/refs", None);
+    }
+
+    #[test]
+    fn retry_after_is_believed_up_to_an_hour() {
+        let check = |text: &str, expected: Option<u64>| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(text).unwrap())]);
+            assert_eq!(retry_after(&headers), expected, "{text}");
+        };
+        check("7", Some(7));
+        check("0", Some(1));
+        check("999999", Some(3600));
+        check("soon", None);
+        check("Tue, 31 Dec 2199 23:59:59 GMT", Some(3600));
+    }
+}

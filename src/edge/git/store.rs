@@ -1,0 +1,269 @@
+//! The bare clone of a remote repository, in a folder that may be lost at any time.
+//!
+//! Enters: a session, a branch, how much history. Leaves: an opened repository that has the branch's head. A clone is made
+//! in a temporary folder and gets its name, `clone-<number>`, when it is whole; the highest number is the one in use. The
+//! one before stays until the next replaces it, for those who still read from it.
+//!
+//! Each shallow fetch leaves one pack and libgit2 cannot merge them, so after [`PACKS_MAX`] the head alone is packed into
+//! a fresh clone beside, without asking the server again.
+
+use std::cell::Cell;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use git2::{AutotagOption, ErrorClass, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
+use sha2::{Digest, Sha256};
+
+use super::http::Session;
+use super::{ancestry, transport};
+use crate::world::SourceError;
+
+/// Packs are searched one after the other: at 32 the search is still far cheaper than a request.
+pub(super) const PACKS_MAX: usize = 32;
+
+/// Objects in one pack: 200,000 files with their folders, and the history that proves ancestry.
+const OBJECTS_MAX: usize = 4_000_000;
+
+/// Where a fetch puts the head before it is ours.
+const FETCHED: &str = "refs/tidegate/fetched";
+
+/// Why a poll failed inside this edge.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The caller is told.
+    Source(SourceError),
+    /// The clone is not as it should be: a new one may help.
+    Store(String),
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl Failure {
+    /// What the caller is told when nothing more can be tried.
+    pub(super) fn into_error(self) -> SourceError {
+        match self {
+            Self::Source(error) => error,
+            Self::Store(reason) => SourceError::Corrupt(reason),
+        }
+    }
+}
+
+/// The clones of one repository.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: PathBuf,
+    reference: String,
+    number: u64,
+    /// Whether the clone in use was found broken. It stays for its readers until another took its place.
+    is_broken: bool,
+    /// Held for as long as the process lives: two agents would remove each other's clones.
+    lock: Option<File>,
+}
+
+impl Store {
+    /// Names the store; nothing is touched before [`Store::prepare`].
+    pub(super) fn new(folder: &Path, url: &str, branch: &str) -> Self {
+        let hash = Sha256::digest(url.as_bytes());
+        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            folder: folder.join(name),
+            reference: format!("refs/heads/{branch}"),
+            number: 0,
+            is_broken: false,
+            lock: None,
+        }
+    }
+
+    /// Takes the folder over: makes it, locks it, and removes what an earlier run left unfinished.
+    pub(super) fn prepare(&mut self) -> Result<(), SourceError> {
+        if self.lock.is_some() && self.folder.is_dir() {
+            return Ok(());
+        }
+        let broken = |error: std::io::Error| SourceError::Corrupt(format!("the store cannot be used: {error}"));
+        std::fs::create_dir_all(&self.folder).map_err(broken)?;
+        let lock = File::create(self.folder.join("lock")).map_err(broken)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(SourceError::Unreachable("another agent uses the store folder".to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(broken(error)),
+        }
+        self.lock = Some(lock);
+        self.number = self.numbers().into_iter().max().unwrap_or(0);
+        self.remove_all_but(&[self.number]);
+        self.remove_unfinished_packs();
+        Ok(())
+    }
+
+    /// The folder of the clone in use.
+    pub(super) fn current(&self) -> Option<PathBuf> {
+        Some(self.clone_folder(self.number)).filter(|folder| folder.join("HEAD").is_file())
+    }
+
+    /// Makes the next fetch start from nothing.
+    pub(super) fn distrust(&mut self) {
+        self.is_broken = true;
+    }
+
+    /// Whether there is a clone to build on.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_broken && self.current().is_some()
+    }
+
+    /// Opens the clone in use, unless it is broken.
+    pub(super) fn open(&self) -> Result<Option<Repository>, Failure> {
+        let folder = self.current().filter(|_| !self.is_broken);
+        folder.map(Repository::open_bare).transpose().map_err(Failure::from)
+    }
+
+    /// Fetches the branch's head with `depth` generations of history, cloning when there is no clone.
+    pub(super) fn fetch(&mut self, session: &Arc<Session>, depth: i32) -> Result<(Repository, Oid), Failure> {
+        if let Some(repository) = self.open()? {
+            let head = receive(&repository, session, &self.reference, depth)?;
+            return Ok((repository, head));
+        }
+        let mut head = Oid::ZERO_SHA1;
+        self.replace(|fresh, reference| {
+            head = receive(fresh, session, reference, depth)?;
+            Ok(())
+        })?;
+        let repository = self.open()?.ok_or_else(|| Failure::Store("the new clone is gone".to_owned()))?;
+        Ok((repository, head))
+    }
+
+    /// Points our branch at a commit: what the next fetch tells the server that we have.
+    pub(super) fn point(&self, repository: &Repository, head: Oid) -> Result<(), Failure> {
+        Ok(repository.reference(&self.reference, head, true, "poll").map(drop)?)
+    }
+
+    /// Packs the head alone into a fresh clone when there are too many packs.
+    pub(super) fn compact(&mut self, head: Oid) -> Result<(), Failure> {
+        let Some(old) = self.open()? else { return Ok(()) };
+        if packs(&old) <= PACKS_MAX {
+            return Ok(());
+        }
+        self.replace(|fresh, reference| {
+            let mut builder = old.packbuilder()?;
+            builder.set_threads(1);
+            builder.insert_commit(head)?;
+            builder.write(&fresh.path().join("objects").join("pack"), 0)?;
+            if ancestry::raw_parents(old.find_commit(head)?.raw_header_bytes()).next().is_some() {
+                // Git's own mark of a commit whose parents were left out.
+                std::fs::write(fresh.path().join("shallow"), format!("{head}\n")).map_err(|error| stuck(&error))?;
+            }
+            fresh.odb()?.refresh()?;
+            fresh.reference(reference, head, true, "compact")?;
+            Ok(())
+        })
+    }
+
+    /// Fills a fresh bare repository and puts it into use once it is whole.
+    fn replace(&mut self, fill: impl FnOnce(&Repository, &str) -> Result<(), Failure>) -> Result<(), Failure> {
+        self.remove_all_but(&[self.number]);
+        let unfinished = self.folder.join("unfinished");
+        let fresh = Repository::init_bare(&unfinished)?;
+        if let Err(failure) = fill(&fresh, &self.reference) {
+            drop(fresh);
+            self.remove_all_but(&[self.number]);
+            return Err(failure);
+        }
+        drop(fresh);
+        std::fs::rename(&unfinished, self.clone_folder(self.number + 1)).map_err(|error| stuck(&error))?;
+        self.number += 1;
+        self.is_broken = false;
+        Ok(())
+    }
+
+    fn clone_folder(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("clone-{number}"))
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        names(&self.folder).filter_map(|name| name.strip_prefix("clone-")?.parse().ok()).collect()
+    }
+
+    /// What cannot be removed now is tried again with the next clone.
+    fn remove_all_but(&self, numbers: &[u64]) {
+        let is_kept = |name: &str| name == "lock" || numbers.iter().any(|number| *name == format!("clone-{number}"));
+        for name in names(&self.folder).filter(|name| !is_kept(name)) {
+            drop(std::fs::remove_dir_all(self.folder.join(name)));
+        }
+    }
+
+    /// A process that was killed while it received a pack left it behind under another name.
+    fn remove_unfinished_packs(&self) {
+        let folder = self.clone_folder(self.number).join("objects").join("pack");
+        for name in names(&folder).filter(|name| !name.starts_with("pack-")) {
+            drop(std::fs::remove_file(folder.join(name)));
+        }
+    }
+}
+
+/// Receives the branch's head into a repository and points its branch there.
+fn receive(repository: &Repository, session: &Arc<Session>, reference: &str, depth: i32) -> Result<Oid, Failure> {
+    // Fetched under another name that does not exist yet: what is there afterwards was sent now, and a branch that was
+    // deleted since it was asked for is not mistaken for one that stands still.
+    if let Ok(mut leftover) = repository.find_reference(FETCHED) {
+        leftover.delete()?;
+    }
+    let is_oversized = Cell::new(false);
+    let exchange = || -> Result<(), git2::Error> {
+        let mut callbacks = RemoteCallbacks::new();
+        callbacks.transfer_progress(|progress| {
+            is_oversized.set(progress.total_objects() > OBJECTS_MAX);
+            !is_oversized.get()
+        });
+        let mut options = FetchOptions::new();
+        options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
+        // With a plus: rewritten history is taken like any other, and judged by its ancestry.
+        repository.remote_anonymous(transport::URL)?.fetch(
+            &[format!("+{reference}:{FETCHED}")],
+            Some(&mut options),
+            None,
+        )
+    };
+    let result = transport::with_session(session, exchange);
+    if let Some(error) = session.failure() {
+        return Err(Failure::Source(error.clone()));
+    }
+    if is_oversized.get() {
+        return Err(SourceError::TooLarge(format!("the server sends more than {OBJECTS_MAX} objects")).into());
+    }
+    result.map_err(|error| match error.class() {
+        // What the server said makes no sense; that says nothing of our clone.
+        ErrorClass::Net | ErrorClass::Http => {
+            SourceError::Unreachable(format!("its answer makes no sense: {}", error.message())).into()
+        }
+        _ => Failure::from(error),
+    })?;
+    let head = match repository.find_reference(FETCHED) {
+        // A server that sent less than it promised is found here, not when a file is read.
+        Ok(found) => found.peel_to_commit()?.id(),
+        Err(error) if error.code() == ErrorCode::NotFound => {
+            let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference).to_owned();
+            return Err(SourceError::NoBranch(branch).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    repository.reference(reference, head, true, "fetch")?;
+    Ok(head)
+}
+
+fn packs(repository: &Repository) -> usize {
+    names(&repository.path().join("objects").join("pack")).filter(|name| name.ends_with(".pack")).count()
+}
+
+fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+fn stuck(error: &std::io::Error) -> Failure {
+    Failure::Store(format!("the store cannot be written: {error}"))
+}

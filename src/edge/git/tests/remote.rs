@@ -1,0 +1,418 @@
+//! A repository behind HTTP.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::server::{Manner, Server};
+use super::{Fixture, GitSettings, GitSource, IMPATIENT, LIMITS, Limits, blob, files, git, moved};
+use crate::edge::git::store::PACKS_MAX;
+use crate::world::{Ancestry, BLOB_BYTES_MAX, Polled, SourceError};
+
+const LS_REFS: &str = "POST /repository.git/git-upload-pack";
+const ADVERTISEMENT: &str = "GET /repository.git/info/refs?service=git-upload-pack";
+
+#[tokio::test]
+async fn the_first_poll_clones_the_head_and_blobs_are_read_from_it() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let snapshot = moved(source.poll(None, None).await);
+    assert_eq!(snapshot.revision.commit, fixture.git(&["rev-parse", "HEAD"]).trim());
+    assert_eq!(files(&snapshot), fixture.listed());
+    assert_eq!(snapshot.changed, None);
+    assert_eq!(snapshot.ancestry, Ancestry::First);
+    assert_eq!((snapshot.subject.as_str(), snapshot.author.as_str()), ("first", "Ada Lovelace"));
+    assert_eq!(snapshot.authored_at, "2026-01-02T03:04:05Z".parse().unwrap());
+    let contents = source.read(&[blob(&snapshot.files["readme"]), blob(&snapshot.files["app/web.yaml"])]).await;
+    assert_eq!(contents.unwrap(), [b"hello\n".to_vec(), b"version: 1\n".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_poll_without_change_is_one_request() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let commit = moved(source.poll(None, None).await).revision.commit;
+    let before = source.requests();
+    server.take_log();
+    assert_eq!(source.poll(Some(&commit), Some(&commit)).await, Ok(Polled::Unchanged));
+    assert_eq!(server.take_log(), [LS_REFS]);
+    assert_eq!(source.requests(), before + 1);
+    // The caller started anew, the clone is still there.
+    let snapshot = moved(source.poll(None, Some(&commit)).await);
+    assert_eq!(snapshot.ancestry, Ancestry::Descends);
+    assert_eq!(server.take_log(), [LS_REFS]);
+}
+
+#[tokio::test]
+async fn a_bump_says_what_changed_and_descends_without_more_history() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let first = moved(source.poll(None, None).await).revision.commit;
+    fixture.write("app/web.yaml", "version: 2\n");
+    fixture.write("app/new/deep.yaml", "a: 1\n");
+    fixture.git(&["mv", "readme", "renamed"]);
+    let second = fixture.commit("bump\n\nwith a body");
+    server.take_log();
+    let snapshot = moved(source.poll(Some(&first), Some(&first)).await);
+    assert_eq!(snapshot.revision.commit, second);
+    assert_eq!(snapshot.subject, "bump");
+    assert_eq!(snapshot.ancestry, Ancestry::Descends);
+    assert_eq!(files(&snapshot), fixture.listed());
+    let told = fixture.git(&["diff", "--name-only", "--no-renames", &first, &second]);
+    assert_eq!(snapshot.changed.unwrap(), told.lines().collect::<Vec<_>>());
+    let asked = server.take_log();
+    assert_eq!(asked[..3], [LS_REFS, ADVERTISEMENT, LS_REFS]);
+    assert!(asked.len() <= 4, "{asked:?}");
+}
+
+#[tokio::test]
+async fn ancestry_is_proven_by_deepening_and_denied_when_history_was_rewritten() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let first = moved(source.poll(None, None).await).revision.commit;
+    for number in 0..70 {
+        fixture.git(&["commit", "-q", "--allow-empty", "-m", &format!("commit {number}")]);
+    }
+    let far = fixture.push();
+    let snapshot = moved(source.poll(Some(&first), Some(&first)).await);
+    assert_eq!((snapshot.revision.commit.as_str(), snapshot.ancestry), (far.as_str(), Ancestry::Descends));
+
+    fixture.git(&["reset", "-q", "--hard", "HEAD~3"]);
+    let rewritten = fixture.commit("instead");
+    let snapshot = moved(source.poll(Some(&far), Some(&far)).await);
+    assert_eq!((snapshot.revision.commit.as_str(), snapshot.ancestry), (rewritten.as_str(), Ancestry::Diverged));
+    assert_eq!(source.poll(Some(&rewritten), Some(&far)).await, Ok(Polled::Unchanged));
+
+    // Back to a commit that is already here: rewritten history as well, and nothing is fetched.
+    fixture.git(&["reset", "-q", "--hard", &far]);
+    fixture.push();
+    server.take_log();
+    let snapshot = moved(source.poll(Some(&rewritten), Some(&rewritten)).await);
+    assert_eq!((snapshot.revision.commit.as_str(), snapshot.ancestry), (far.as_str(), Ancestry::Diverged));
+    assert_eq!(files(&snapshot), fixture.listed());
+}
+
+#[tokio::test]
+async fn a_new_clone_proves_ancestry_too() {
+    let fixture = Fixture::new();
+    let first = fixture.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    for number in 0..5 {
+        fixture.commit(&format!("commit {number}"));
+    }
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    assert_eq!(moved(source.poll(None, Some(&first)).await).ancestry, Ancestry::Descends);
+    let unknown = "0123456789012345678901234567890123456789";
+    assert_eq!(moved(source.poll(None, Some(unknown)).await).ancestry, Ancestry::Diverged);
+}
+
+#[tokio::test]
+async fn missing_things_are_told_apart() {
+    let fixture = Fixture::empty();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    for manner in [Manner::Serve, Manner::Old] {
+        server.behave(manner);
+        let empty = SourceError::NoRepository("it has no commits".to_owned());
+        assert_eq!(source.poll(None, None).await, Err(empty));
+    }
+    fixture.write("readme", "hello\n");
+    let commit = fixture.commit("first");
+    moved(source.poll(None, None).await);
+
+    fixture.git(&["push", "-q", "origin", "main:mainly", "main:main2"]);
+    git(&fixture.path("served/repository.git"), &["update-ref", "-d", "refs/heads/main"]);
+    for manner in [Manner::Serve, Manner::Old] {
+        server.behave(manner);
+        assert_eq!(source.poll(Some(&commit), None).await, Err(SourceError::NoBranch("main".to_owned())));
+    }
+
+    server.behave(Manner::Serve);
+    std::fs::rename(fixture.path("served/repository.git"), fixture.path("served/elsewhere.git")).unwrap();
+    assert!(matches!(source.poll(Some(&commit), None).await, Err(SourceError::NoRepository(_))));
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_found_again() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let (address, source) = (server.address, fixture.open(&server));
+    let commit = moved(source.poll(None, None).await).revision.commit;
+    drop(server);
+    let mut polled = source.poll(Some(&commit), None).await;
+    // The listener's thread may still close; it serves at most what it has accepted.
+    while polled == Ok(Polled::Unchanged) {
+        polled = source.poll(Some(&commit), None).await;
+    }
+    assert!(matches!(polled, Err(SourceError::Unreachable(_))), "{polled:?}");
+    let _server = Server::listen(&fixture.path("served"), address, None);
+    assert_eq!(source.poll(Some(&commit), None).await, Ok(Polled::Unchanged));
+}
+
+#[tokio::test]
+async fn credentials_are_read_at_every_poll_and_never_shown() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    server.require("Basic YWRhOnNlY3JldA==");
+    let mut settings = fixture.settings(&server.url());
+    let anonymous = GitSource::open(GitSettings { store: fixture.path("other"), ..settings.clone() }).unwrap();
+    assert_eq!(anonymous.poll(None, None).await, Err(SourceError::Unauthorized));
+    settings.credentials = Some(fixture.path("credentials"));
+    let source = GitSource::open(settings).unwrap();
+    std::fs::write(fixture.path("credentials/username"), "ada\n").unwrap();
+    let half = source.poll(None, None).await.unwrap_err().to_string();
+    assert!(half.contains("has neither") && !half.contains("ada"), "{half}");
+    std::fs::write(fixture.path("credentials/password"), "wrong\n").unwrap();
+    assert_eq!(source.poll(None, None).await, Err(SourceError::Unauthorized));
+    std::fs::write(fixture.path("credentials/password"), "secret\n").unwrap();
+    moved(source.poll(None, None).await);
+    server.require("Bearer t0ken");
+    assert_eq!(source.poll(None, None).await, Err(SourceError::Unauthorized));
+    std::fs::write(fixture.path("credentials/token"), "t0ken\n").unwrap();
+    moved(source.poll(None, None).await);
+    assert!(!format!("{source:?}").contains("t0ken"));
+}
+
+#[tokio::test]
+async fn refusals_have_their_own_errors() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let busy = |retry_after_seconds| Err(SourceError::Busy { retry_after_seconds });
+    for (manner, expected) in [
+        (Manner::Refuse(403, ""), Err(SourceError::Unauthorized)),
+        (Manner::Refuse(429, "Retry-After: 7\r\n"), busy(7)),
+        (Manner::Refuse(429, ""), busy(60)),
+        (Manner::Refuse(503, "Retry-After: 9\r\n"), busy(9)),
+    ] {
+        server.behave(manner);
+        assert_eq!(source.poll(None, None).await, expected);
+    }
+    for (manner, part) in [
+        (Manner::Refuse(503, ""), "503"),
+        (Manner::Refuse(500, ""), "500"),
+        (Manner::Redirect("/", "http://elsewhere.example/?secret=".to_owned()), "elsewhere.example"),
+        (Manner::Redirect("/", "/".to_owned()), "redirects too often"),
+    ] {
+        server.behave(manner);
+        let error = source.poll(None, None).await.unwrap_err();
+        assert!(matches!(&error, SourceError::Unreachable(text) if text.contains(part)), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_on_the_same_server_is_followed() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    server.behave(Manner::Redirect("/old", "/repository.git".to_owned()));
+    let url = server.url().replace("/repository.git", "/old");
+    let source = GitSource::open(fixture.settings(&url)).unwrap();
+    assert_eq!(files(&moved(source.poll(None, None).await)), fixture.listed());
+}
+
+#[tokio::test]
+async fn a_server_without_protocol_v2_is_polled_in_its_own_way() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    server.behave(Manner::Old);
+    let source = fixture.open(&server);
+    let commit = moved(source.poll(None, None).await).revision.commit;
+    server.take_log();
+    assert_eq!(source.poll(Some(&commit), None).await, Ok(Polled::Unchanged));
+    assert_eq!(server.take_log(), [ADVERTISEMENT]);
+}
+
+#[tokio::test]
+async fn a_silent_server_is_unreachable_in_bounded_time() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = GitSource::open_with(fixture.settings(&server.url()), IMPATIENT).unwrap();
+    for manner in [Manner::Stall, Manner::StallInPack] {
+        server.behave(manner);
+        let error = source.poll(None, None).await.unwrap_err();
+        assert!(matches!(&error, SourceError::Unreachable(text) if text.contains("in time")), "{error}");
+    }
+    // The caller's own deadline comes first when the server is merely slow.
+    let hasty = Limits { answer: std::time::Duration::from_millis(50), ..IMPATIENT };
+    let other = GitSource::open_with(fixture.settings(&server.url().replace("localhost", "127.0.0.1")), hasty).unwrap();
+    assert!(matches!(other.poll(None, None).await, Err(SourceError::Unreachable(_))));
+    server.behave(Manner::Serve);
+    // A machine under load may be slower than these limits allow.
+    let snapshot = loop {
+        match source.poll(None, None).await {
+            Err(SourceError::Unreachable(_)) => {}
+            polled => break moved(polled),
+        }
+    };
+    assert_eq!(files(&snapshot), fixture.listed());
+}
+
+#[tokio::test]
+async fn what_a_server_sends_is_bounded() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let limits = Limits { received_bytes_max: 600, ..LIMITS };
+    let source = GitSource::open_with(fixture.settings(&server.url()), limits).unwrap();
+    assert!(matches!(source.poll(None, None).await, Err(SourceError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn blobs_are_bounded() {
+    let fixture = Fixture::new();
+    fixture.write("large", &"x".repeat(BLOB_BYTES_MAX + 1));
+    fixture.write("largest", &"x".repeat(BLOB_BYTES_MAX));
+    fixture.commit("large");
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let snapshot = moved(source.poll(None, None).await);
+    assert_eq!(source.read(&[blob(&snapshot.files["largest"])]).await.unwrap()[0].len(), BLOB_BYTES_MAX);
+    let large = blob(&snapshot.files["large"]);
+    let error = source.read(std::slice::from_ref(&large)).await.unwrap_err();
+    assert!(matches!(&error, SourceError::TooLarge(text) if text.contains(&large.0)), "{error}");
+}
+
+#[tokio::test]
+async fn the_number_of_packs_is_bounded() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let mut last = moved(source.poll(None, None).await);
+    let mut clones = std::collections::BTreeSet::new();
+    for number in 0..2 * PACKS_MAX {
+        fixture.write("app/web.yaml", &format!("version: {number}\n"));
+        fixture.commit(&format!("bump {number}"));
+        let commit = last.revision.commit.clone();
+        last = moved(source.poll(Some(&commit), Some(&commit)).await);
+        assert_eq!(last.ancestry, Ancestry::Descends);
+        assert_eq!(last.changed.as_deref(), Some(["app/web.yaml".to_owned()].as_slice()));
+        let folder = source.current.borrow().clone().unwrap();
+        let names = std::fs::read_dir(folder.join("objects/pack")).unwrap().flatten();
+        let packs = names.filter(|name| name.path().extension().is_some_and(|extension| extension == "pack")).count();
+        assert!(packs <= PACKS_MAX + 1, "{packs} packs");
+        clones.insert(folder);
+    }
+    assert!(clones.len() > 1, "never compacted");
+    assert_eq!(files(&last), fixture.listed());
+    let unchanged: Vec<_> = last.files.values().map(blob).collect();
+    assert_eq!(source.read(&unchanged).await.unwrap().len(), unchanged.len());
+    // Rewritten history is still judged after the clone was compacted.
+    fixture.git(&["commit", "-q", "--amend", "-m", "instead"]);
+    fixture.push();
+    let commit = last.revision.commit.clone();
+    assert_eq!(moved(source.poll(Some(&commit), Some(&commit)).await).ancestry, Ancestry::Diverged);
+}
+
+#[tokio::test]
+async fn a_lost_or_broken_clone_is_made_anew() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let snapshot = moved(source.poll(None, None).await);
+    let commit = snapshot.revision.commit.clone();
+    let wanted = [blob(&snapshot.files["readme"])];
+
+    let break_it = |how: &str| {
+        let folder = source.current.borrow().clone().unwrap();
+        match how {
+            "lost" => std::fs::remove_dir_all(fixture.path("store")).unwrap(),
+            "no objects" => std::fs::remove_dir_all(folder.join("objects")).unwrap(),
+            "no packs" => std::fs::remove_dir_all(folder.join("objects/pack")).unwrap(),
+            "locked by a process that was killed" => {
+                std::fs::write(folder.join("refs/heads/main.lock"), "").unwrap();
+            }
+            "garbage" => {
+                for entry in std::fs::read_dir(folder.join("objects/pack")).unwrap().flatten() {
+                    let bytes = std::fs::metadata(entry.path()).unwrap().len();
+                    std::fs::remove_file(entry.path()).unwrap();
+                    std::fs::write(entry.path(), vec![0x5a; usize::try_from(bytes).unwrap()]).unwrap();
+                }
+            }
+            other => panic!("{other}"),
+        }
+    };
+    for how in ["lost", "no objects", "no packs", "garbage"] {
+        break_it(how);
+        assert!(source.read(&wanted).await.is_err(), "{how}");
+        assert_eq!(source.poll(Some(&commit), Some(&commit)).await, Ok(Polled::Unchanged), "{how}");
+        assert_eq!(source.read(&wanted).await.unwrap(), [b"hello\n"], "{how}");
+    }
+    // Found by the poll itself, when the branch moves.
+    let mut known = commit;
+    for how in ["lost", "no objects", "no packs", "garbage", "locked by a process that was killed"] {
+        break_it(how);
+        fixture.write("readme", how);
+        fixture.commit(how);
+        let snapshot = moved(source.poll(Some(&known), Some(&known)).await);
+        assert_eq!((snapshot.ancestry, files(&snapshot)), (Ancestry::Descends, fixture.listed()), "{how}");
+        assert_eq!(source.read(&[blob(&snapshot.files["readme"])]).await.unwrap(), [how.as_bytes()]);
+        known = snapshot.revision.commit;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_uses_the_clone_and_removes_what_was_left_unfinished() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    moved(source.poll(None, None).await);
+    let folder = source.current.borrow().clone().unwrap();
+    let store = folder.parent().unwrap().to_owned();
+    let rival = fixture.open(&server);
+    let error = rival.poll(None, None).await.unwrap_err();
+    assert!(error.to_string().contains("another agent"), "{error}");
+
+    std::fs::create_dir_all(store.join("unfinished/objects")).unwrap();
+    std::fs::create_dir_all(store.join("clone-0")).unwrap();
+    std::fs::write(folder.join("objects/pack/pack_git2_x"), "half").unwrap();
+    drop(source);
+    // The thread of the first ends on its own; the rival polls until it may.
+    let snapshot = loop {
+        match rival.poll(None, None).await {
+            Err(error) if error.to_string().contains("another agent") => {}
+            polled => break moved(polled),
+        }
+    };
+    assert_eq!(files(&snapshot), fixture.listed());
+    assert_eq!(rival.current.borrow().clone().unwrap(), folder);
+    assert!(!store.join("unfinished").exists() && !store.join("clone-0").exists());
+    assert!(!folder.join("objects/pack/pack_git2_x").exists());
+}
+
+#[tokio::test]
+async fn tls_trusts_the_given_authority_only() {
+    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        )
+        .unwrap();
+
+    let fixture = Fixture::new();
+    let server = Server::listen(&fixture.path("served"), "127.0.0.1:0".parse().unwrap(), Some(Arc::new(tls)));
+    let error = fixture.open(&server).poll(None, None).await.unwrap_err();
+    assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
+
+    let mut settings = fixture.settings(&server.url());
+    settings.ca_file = Some(fixture.path("authority.pem"));
+    let source = GitSource::open(settings).unwrap();
+    assert!(matches!(source.poll(None, None).await, Err(SourceError::Unreachable(_))), "the file is not there yet");
+    std::fs::write(fixture.path("authority.pem"), authority.pem()).unwrap();
+    let snapshot = moved(source.poll(None, None).await);
+    assert_eq!(files(&snapshot), fixture.listed());
+}

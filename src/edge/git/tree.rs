@@ -1,0 +1,216 @@
+//! The files of a commit, and what differs between two.
+//!
+//! Enters: a repository's trees and the files of the commit before. Leaves: the flat map of files and the paths that
+//! differ. Folders that did not change are not entered, so that the work is proportional to the change. A tree is data
+//! from outside: names that could lead out of a folder are refused, and size, depth and number are bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
+
+use super::store::Failure;
+use crate::world::{BlobId, Entry, Files, SourceError};
+
+/// Ten times the manifests of a large fleet; at about 200 bytes each the map takes 40 MB.
+const ENTRIES_MAX: usize = 200_000;
+
+/// A path is kept in memory for as long as its snapshot: 200,000 of 320 bytes.
+const PATH_BYTES_TOTAL_MAX: usize = 64 << 20;
+
+/// What Linux takes as a path.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Folders within folders; also bounds the recursion's stack.
+const DEPTH_MAX: usize = 128;
+
+const MODE_EXECUTABLE: i32 = 0o100_755;
+const MODE_LINK: i32 = 0o120_000;
+const MODE_SUBMODULE: i32 = 0o160_000;
+
+/// Limits of the number of entries, so that tests reach them.
+#[derive(Clone, Copy)]
+pub(super) struct EntryLimit(pub(super) usize);
+
+impl Default for EntryLimit {
+    fn default() -> Self {
+        Self(ENTRIES_MAX)
+    }
+}
+
+/// Turns the files of tree `old` into those of tree `new` and returns the paths that differ, in order. Without `old`,
+/// `files` must be empty.
+pub(super) fn advance(
+    repository: &Repository,
+    files: &mut Files,
+    old: Option<Oid>,
+    new: Oid,
+    limit: EntryLimit,
+) -> Result<Vec<String>, Failure> {
+    let odb = repository.odb()?;
+    let mut walk = Walk { repository, odb, files, changed: BTreeSet::new(), visited: 0, path_bytes: 0, limit };
+    walk.compare("", old, Some(new), 0)?;
+    if walk.files.len() > limit.0 {
+        return Err(too_many(limit));
+    }
+    Ok(walk.changed.into_iter().collect())
+}
+
+struct Walk<'a> {
+    repository: &'a Repository,
+    odb: Odb<'a>,
+    files: &'a mut Files,
+    changed: BTreeSet<String>,
+    visited: usize,
+    path_bytes: usize,
+    limit: EntryLimit,
+}
+
+/// One entry of one tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Node {
+    id: Oid,
+    kind: Kind,
+    /// Nothing here depends on it, but Git counts its change as one.
+    is_executable: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+    Link,
+    Submodule,
+}
+
+impl Node {
+    /// The tree to enter, when it is one.
+    fn folder(self) -> Option<Oid> {
+        match self.kind {
+            Kind::Folder => Some(self.id),
+            Kind::File | Kind::Link | Kind::Submodule => None,
+        }
+    }
+}
+
+impl Walk<'_> {
+    fn compare(&mut self, prefix: &str, old: Option<Oid>, new: Option<Oid>, depth: usize) -> Result<(), Failure> {
+        if depth > DEPTH_MAX {
+            let text = format!("`{prefix}` lies more than {DEPTH_MAX} folders deep");
+            return Err(SourceError::TooLarge(text).into());
+        }
+        let mut before = self.nodes(prefix, old)?;
+        for (name, node) in self.nodes(prefix, new)? {
+            let previous = before.remove(&name);
+            if previous == Some(node) {
+                continue;
+            }
+            let path = join(prefix, &name)?;
+            let previous_folder = previous.and_then(Node::folder);
+            if previous_folder.is_none() && previous.is_some() {
+                self.remove(&path);
+            }
+            if previous_folder.is_some() || node.folder().is_some() {
+                self.compare(&path, previous_folder, node.folder(), depth + 1)?;
+            }
+            self.add(path, node)?;
+        }
+        for (name, node) in before {
+            let path = join(prefix, &name)?;
+            match node.folder() {
+                Some(folder) => self.compare(&path, Some(folder), None, depth + 1)?,
+                None => self.remove(&path),
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a tree by name; none for no tree.
+    fn nodes(&mut self, prefix: &str, tree: Option<Oid>) -> Result<BTreeMap<Vec<u8>, Node>, Failure> {
+        let mut nodes = BTreeMap::new();
+        let Some(tree) = tree else { return Ok(nodes) };
+        let tree = self.repository.find_tree(tree)?;
+        // A comparison visits two trees. Folders count, or trees that hold only each other would never end.
+        self.visited += tree.len();
+        if self.visited > self.limit.0.saturating_mul(2) {
+            return Err(too_many(self.limit));
+        }
+        for entry in &tree {
+            let kind = match (entry.filemode(), entry.kind()) {
+                (MODE_LINK, _) => Kind::Link,
+                (MODE_SUBMODULE, _) => Kind::Submodule,
+                (_, Some(ObjectType::Tree)) => Kind::Folder,
+                (_, Some(_) | None) => Kind::File,
+            };
+            let is_executable = entry.filemode() == MODE_EXECUTABLE;
+            let name = entry.name_bytes();
+            if !is_harmless(name) {
+                let path = format!("{prefix}/{}", name.escape_ascii());
+                let text = format!("`{}` is not a name that a file may have", path.trim_start_matches('/'));
+                return Err(SourceError::Corrupt(text).into());
+            }
+            nodes.insert(name.to_vec(), Node { id: entry.id(), kind, is_executable });
+        }
+        Ok(nodes)
+    }
+
+    fn remove(&mut self, path: &str) {
+        self.files.remove(path);
+        self.changed.insert(path.to_owned());
+    }
+
+    fn add(&mut self, path: String, node: Node) -> Result<(), Failure> {
+        let entry = match node.kind {
+            Kind::Folder => return Ok(()),
+            Kind::Link => Entry::Link,
+            Kind::Submodule => Entry::Submodule,
+            Kind::File => {
+                let (bytes, kind) = self.odb.read_header(node.id)?;
+                if kind != ObjectType::Blob {
+                    return Err(SourceError::Corrupt(format!("`{path}` is listed as a file and is none")).into());
+                }
+                Entry::File { blob: BlobId(node.id.to_string()), bytes: bytes as u64 }
+            }
+        };
+        self.path_bytes += path.len();
+        if self.path_bytes > PATH_BYTES_TOTAL_MAX {
+            return Err(SourceError::TooLarge("the repository's file names are too long together".to_owned()).into());
+        }
+        self.changed.insert(path.clone());
+        self.files.insert(path, entry);
+        Ok(())
+    }
+}
+
+/// Whether a name stays within its folder, on any system where someone may check it out.
+fn is_harmless(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..")
+        && !name.eq_ignore_ascii_case(b".git")
+        && !name.iter().any(|byte| matches!(byte, b'/' | 0))
+}
+
+/// A path as text. Names that are not UTF-8 are escaped as Git itself shows them: such a file is of no use to us, but must
+/// not stop those that are.
+fn join(prefix: &str, name: &[u8]) -> Result<String, Failure> {
+    let name = std::str::from_utf8(name).map_or_else(|_| name.escape_ascii().to_string(), ToOwned::to_owned);
+    let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+    if path.len() > PATH_BYTES_MAX {
+        let start: String = path.chars().take(80).collect();
+        let text = format!("the path that starts with `{start}` has more than {PATH_BYTES_MAX} bytes");
+        return Err(SourceError::TooLarge(text).into());
+    }
+    Ok(path)
+}
+
+fn too_many(limit: EntryLimit) -> Failure {
+    SourceError::TooLarge(format!("the repository has more than {} files and folders", limit.0)).into()
+}
+
+impl From<git2::Error> for Failure {
+    fn from(error: git2::Error) -> Self {
+        let what = match error.code() {
+            ErrorCode::NotFound => "an object is missing",
+            _ => "an object cannot be read",
+        };
+        Self::Store(format!("{what}: {}", error.message()))
+    }
+}
