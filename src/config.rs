@@ -44,6 +44,8 @@ pub struct Config {
     pub writes_in_flight_max: usize,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// Which log lines are written, such as `info,tidegate=debug`.
+    pub log_filter: String,
 }
 
 /// How log lines are written.
@@ -116,6 +118,9 @@ pub struct AgentArgs {
     /// How log lines are written, text or json [default: text]
     #[arg(long, env = "TIDEGATE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// Which log lines are written, such as `info,tidegate=debug` [default: info]
+    #[arg(long, env = "TIDEGATE_LOG", value_name = "FILTER")]
+    pub log_filter: Option<String>,
 }
 
 /// Why the agent cannot start with these settings. Values are not repeated: a URL may carry a password.
@@ -167,6 +172,7 @@ struct FileSettings {
     providers: BTreeMap<String, String>,
     writes_in_flight_max: Option<u64>,
     log_format: Option<String>,
+    log_filter: Option<String>,
 }
 
 /// Reads the file that `arguments` name, asks the pod for its namespace, and merges all of it.
@@ -281,6 +287,8 @@ fn merge(
             .checked(in_flight_count)?,
         log_format: pick("log-format", &arguments.log_format, &file.log_format, "text")
             .checked(|text| LogFormat::from_str(text, false).map_err(|_| "expected text or json".to_owned()))?,
+        log_filter: pick("log-filter", &arguments.log_filter, &file.log_filter, "info")
+            .checked(|text| Ok(text.to_owned()))?,
     })
 }
 

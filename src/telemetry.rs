@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::config::LogFormat;
 use crate::model::{AppName, PastOutcome, Timestamp, Verdict};
 use crate::status::{AppView, Board, argocd};
 use crate::world::ApiError;
@@ -22,42 +23,12 @@ use crate::world::ApiError;
 /// Content type of [`Telemetry::exposition`].
 pub const EXPOSITION_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The environment variable with the log filter, such as `info,tidegate=debug`.
-pub const LOG_VARIABLE: &str = "TIDEGATE_LOG";
-
-/// The environment variable with the log format, `json` or `text`.
-pub const LOG_FORMAT_VARIABLE: &str = "TIDEGATE_LOG_FORMAT";
-
 /// From a pass over an idle app (well below a millisecond) to one that waits for a slow API server.
 const PASS_SECONDS_BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0];
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object per line, its fields at the top level.
-    Json,
-    /// For people.
-    Text,
-}
-
-impl std::str::FromStr for LogFormat {
-    type Err = LoggingError;
-
-    fn from_str(text: &str) -> Result<Self, LoggingError> {
-        match text {
-            "json" => Ok(Self::Json),
-            "text" => Ok(Self::Text),
-            other => Err(LoggingError::Format(other.to_owned())),
-        }
-    }
-}
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// Neither `json` nor `text`.
-    #[error("log format must be `json` or `text`, not `{0}`")]
-    Format(String),
     /// The filter cannot be read.
     #[error("failed to read the log filter")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
@@ -66,20 +37,12 @@ pub enum LoggingError {
     Install(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Starts logging to standard error. A format that is given wins over `TIDEGATE_LOG_FORMAT`; without either it is text.
-/// `TIDEGATE_LOG` filters, `info` by default.
+/// Starts logging to standard error.
 ///
 /// # Errors
-/// When the filter or the format cannot be read, or when logging was started before.
-pub fn start_logging(format: Option<LogFormat>) -> Result<(), LoggingError> {
-    let named = std::env::var(LOG_FORMAT_VARIABLE).ok().filter(|text| !text.is_empty());
-    let format = match (format, named) {
-        (Some(format), _) => format,
-        (None, Some(text)) => text.parse()?,
-        (None, None) => LogFormat::Text,
-    };
-    let filter = std::env::var(LOG_VARIABLE).ok().filter(|text| !text.is_empty());
-    let filter = tracing_subscriber::EnvFilter::try_new(filter.as_deref().unwrap_or("info"))?;
+/// When the filter cannot be read, or when logging was started before.
+pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), LoggingError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     let started = match format {
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),

@@ -31,7 +31,12 @@ pub struct Started<W> {
 }
 
 /// Waits until the cluster answers, and reads what is stored. `None` when the process is asked to end meanwhile.
-pub(super) async fn start<W: World>(world: W, namespace: &str, owner: &str, telemetry: &Telemetry) -> Option<Started<W>> {
+pub(super) async fn start<W: World>(
+    world: W,
+    namespace: &str,
+    owner: &str,
+    telemetry: &Telemetry,
+) -> Option<Started<W>> {
     let namespaced = |kind: GroupKind, version: &str| Scope {
         kind,
         version: version.to_owned(),

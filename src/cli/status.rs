@@ -43,7 +43,7 @@ const COLUMNS: [(&str, &str); 8] = [
     ("SYNC", "/status/sync/status"),
     ("HEALTH", "/status/health/status"),
     ("PHASE", "/status/phase"),
-    ("WAVE", "/status/rollout/wave"),
+    ("WAVE", "/status/rollout/wave/name"),
     ("WHY", "/status/why/fact"),
 ];
 
@@ -108,7 +108,7 @@ mod tests {
                 "status": {
                     "phase": "Baking", "sync": {"status": "OutOfSync"}, "health": {"status": "Progressing"},
                     "effective": {"version": "1.0", "commit": "0123456789"}, "desired": {"version": "1.1"},
-                    "rollout": {"wave": 2}, "why": {"fact": "wave half bakes"}, "held": null,
+                    "rollout": {"wave": {"name": "half"}}, "why": {"fact": "wave half bakes"}, "held": null,
                 },
             }),
             json!({"metadata": {"name": "new"}}),
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(
             short_table(&items()),
             "NAME  VERSION  DESIRED  SYNC       HEALTH       PHASE   WAVE  WHY\n\
-             shop  1.0      1.1      OutOfSync  Progressing  Baking  2     wave half bakes\n\
+             shop  1.0      1.1      OutOfSync  Progressing  Baking  half  wave half bakes\n\
              new   -        -        -          -            -       -     -\n"
         );
     }

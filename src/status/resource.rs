@@ -17,6 +17,7 @@ struct Status {
     phase: &'static str,
     health: HealthWords,
     sync: Sync,
+    #[serde(flatten)]
     versions: Versions,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<RolloutSummary>,

@@ -47,7 +47,7 @@ fn columns() -> Value {
         column("Sync", ".status.sync.status", "Whether live is as declared."),
         column("Health", ".status.health.status", "Health of its objects."),
         column("Phase", ".status.phase", "Where it stands."),
-        column("Wave", ".status.rollout.wave", "The wave that is under way."),
+        column("Wave", ".status.rollout.wave.name", "The wave that is under way."),
         why,
         { "name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp" },
     ])
