@@ -1,0 +1,17 @@
+//! Stories on a real control plane, a file per theme; each story reads from top to bottom.
+
+mod checkers;
+mod drift;
+mod events;
+mod harness;
+mod install;
+mod interference;
+mod prune;
+mod quarantine;
+mod reading;
+mod release;
+mod restart;
+mod revert;
+mod rollout;
+mod scaling;
+mod source;

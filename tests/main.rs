@@ -1,0 +1,7 @@
+//! All integration tests in one binary: it links once, and all stories share one control plane.
+
+mod architecture;
+mod cluster;
+mod documentation_links;
+mod shipped;
+mod support;
