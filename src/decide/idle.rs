@@ -20,6 +20,8 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
         Declared::Broken { reason, .. } => {
             draft.phase = Phase::SourceFailed;
             draft.blocked(reason.clone());
+            // An app that never worked is shown all the same.
+            draft.has_moved |= draft.s.history.record.is_none();
             keep_stable(draft);
         }
         Declared::Removed { deletion, .. } => removal::leave(draft, *deletion),
