@@ -15,6 +15,8 @@ use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
 use crate::stage::{Standing, collapse, moving, stand};
 use crate::status::Phase;
 
+/// A wave that is not Ready after this long counts as failing: a newer commit then need not wait for its end.
+const FAILING_AFTER: Millis = Millis::from_seconds(10);
 /// While a rollout is under way the cluster is looked at at least this often, whatever watches say.
 const LOOK_AGAIN: Millis = Millis::from_seconds(5);
 
@@ -57,6 +59,12 @@ fn wanted<'a>(draft: &Draft<'a>) -> Option<&'a ReleaseRef> {
         }
         Declared::Broken { .. } | Declared::Removed { .. } => None,
     }
+}
+
+/// The version that Git asks for instead of the Target, when it does.
+fn newer(draft: &Draft<'_>, rollout: &Rollout) -> Option<String> {
+    let wanted = wanted(draft).filter(|wanted| wanted.digest != rollout.target.digest)?;
+    Some(wanted.version.clone())
 }
 
 /// Why the rollout must turn back at once, whatever its wave looks like.
@@ -164,6 +172,9 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
             record.started_at,
         );
     }
+    if index + 1 < waves.len() && is_scaled_to_zero(draft, rollout) {
+        return wait_for_pods(draft, index, record, wave.timeout);
+    }
     if !draft.s.changes.is_empty() {
         report_contention(draft);
         draft.blocked_since(format!("wave {} is being applied", wave.name), record.started_at);
@@ -171,7 +182,14 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
         return check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
     }
     let (is_reached, missing) = reached(draft, rollout, index);
+    let is_failing = !is_reached && FAILING_AFTER.has_passed(record.started_at, draft.s.now);
+    if let Some(by) = newer(draft, rollout).filter(|_| is_failing && index + 1 < waves.len()) {
+        return turn_back(draft, RevertReason::Superseded { by });
+    }
     if !is_reached {
+        if newer(draft, rollout).is_some() {
+            draft.wake(FAILING_AFTER.after(record.started_at));
+        }
         draft.blocked_since(format!("wave {}: {missing}", wave.name), record.started_at);
         // A wave that lost readiness gets the same time again from when its gates began.
         let since = record.ready_at.unwrap_or(record.started_at);
@@ -189,6 +207,27 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
             });
         }
         ready_at => judge(draft, rollout, index, ready_at.unwrap_or(draft.s.now)),
+    }
+}
+
+fn is_scaled_to_zero(draft: &Draft<'_>, rollout: &Rollout) -> bool {
+    let mut workloads = rollout.stable_hashes.keys().filter_map(|key| draft.s.live.workloads.get(key)).peekable();
+    workloads.peek().is_some() && workloads.all(|workload| workload.n() == 0)
+}
+
+/// Somebody scaled to 0 in the middle of a wave: Stable's template stands, and the wave starts again when pods return.
+fn wait_for_pods(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, timeout: Millis) {
+    draft.phase = Phase::Waiting;
+    draft.blocked_since(
+        "it was scaled to 0: Stable stands, and the wave starts again with the first pod".to_owned(),
+        record.started_at,
+    );
+    reconcile(draft);
+    // Time without pods does not count: the wave's start moves along, with few writes.
+    let is_stale = Millis(timeout.0 / 2).has_passed(record.started_at, draft.s.now);
+    if record.ready_at.is_some() || is_stale {
+        let fresh = wave_record(&record.name, draft.s.now);
+        edit_wave(draft, index, |record| *record = fresh);
     }
 }
 
