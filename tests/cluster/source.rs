@@ -122,6 +122,28 @@ fn a_broken_declaration_holds_back_the_apps_of_its_file() {
 }
 
 #[test]
+fn a_declaration_that_was_never_good_is_told() {
+    let mut story = Story::begin("never-good");
+    AppFixture::new("api").replicas(2).write(&story.repo, &story.namespace);
+    AppFixture::new("web").replicas(2).write(&story.repo, &story.namespace);
+    story.repo.edit("apps/web.yaml", "  version: 1.0.0", "  vresion: 1.0.0");
+    story.repo.commit_and_push("api and a mistake");
+    story.start_agent();
+    story.wait_settled("api", "1.0.0");
+
+    // Nobody knows where it would go, so there may be no resource of it; but it is told somewhere.
+    let is_told = || {
+        let in_api = story.agent().get("/api/v1/applications/web").1.to_string().contains("apps/web.yaml");
+        in_api || story.agent().log().contains("apps/web.yaml")
+    };
+    story.agent().await_that("the broken file is told", is_told);
+
+    story.repo.edit("apps/web.yaml", "  vresion: 1.0.0", "  version: 1.0.0");
+    story.repo.commit_and_push("mended");
+    story.wait_settled("web", "1.0.0");
+}
+
+#[test]
 fn a_repository_without_a_commit_is_waited_for() {
     let mut story = Story::begin("empty-repo");
     let settings = story.settings();

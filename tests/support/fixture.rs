@@ -31,7 +31,7 @@ pub(crate) const HELD_SECOND_WAVE: &str = "
   - {name: quarter, replicas: 25%, timeout: 20m, analysis: [go]}
   - {name: all, replicas: 100%, timeout: 60s}
   analysis:
-  - {name: go, provider: story, query: go, min: 1, interval: 200ms, count: 1, noData: wait}
+  - {name: go, provider: story, query: go, min: 1, interval: 1s, count: 1, noData: wait}
 ";
 
 /// The first wave stands until the story opens its gate.
@@ -42,7 +42,7 @@ pub(crate) const HELD_FIRST_WAVE: &str = "
   - {name: quarter, replicas: 25%, timeout: 60s}
   - {name: all, replicas: 100%, timeout: 60s}
   analysis:
-  - {name: go, provider: story, query: go, min: 1, interval: 200ms, count: 1, noData: wait}
+  - {name: go, provider: story, query: go, min: 1, interval: 1s, count: 1, noData: wait}
 ";
 
 /// Three waves whose first one shuts soon when its pods do not become Ready.
@@ -68,7 +68,7 @@ pub(crate) const ERROR_RATE_AT_WAVE_TWO: &str = "
       sum(rate(app_requests_total{namespace=\"${namespace}\",pod_template_hash=\"${target_hash}\",code=\"500\"}[2s]))
       / sum(rate(app_requests_total{namespace=\"${namespace}\",pod_template_hash=\"${target_hash}\"}[2s]))
     max: 0.05
-    interval: 500ms
+    interval: 1s
     count: 3
     failureLimit: 0
     noData: wait

@@ -262,6 +262,11 @@ impl Story {
         text += &get(&self.namespace, &["deployments", "-o", "yaml"]);
         text += &get(&self.agent_namespace, &["events", "--sort-by=.lastTimestamp"]);
         text += &self.observer.log().story();
+        let validate = Command::new(program()).arg("validate").arg(self.repo.folder()).output();
+        text += &validate.map_or_else(
+            |error| error.to_string(),
+            |output| format!("$ tidegate validate\n{}", String::from_utf8_lossy(&output.stdout)),
+        );
         if let Some(agent) = &self.agent {
             text += &agent.log_tail(80);
         }
