@@ -36,7 +36,9 @@ pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
 
 /// Whether the custom resource says what Git declares, so that no write is due for that alone.
 pub(super) fn is_mirrored(app: &App) -> bool {
-    let (Some(application), Some(object)) = (app.application(), &app.object) else { return true };
+    // A resource that somebody deleted is written anew.
+    let Some(object) = &app.object else { return false };
+    let Some(application) = app.application() else { return true };
     let Ok(stored) = store::application::read(object) else { return true };
     stored.spec == *application.spec && stored.declared_in == application.declared_in
 }
