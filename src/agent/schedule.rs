@@ -74,8 +74,13 @@ impl<W: World + 'static> Scheduler<W> {
         context.world.watch(&scope, &listed.resource_version);
         let declared_in = apps.iter().filter_map(|(name, app)| Some((name.clone(), declared_in(app)?))).collect();
         let mut slots = BTreeMap::new();
+        let mut due = BTreeMap::new();
         for (name, mut app) in apps {
             app.repository.clone_from(&pace.repository);
+            // A rollout goes on where it was, whether Git answers or not.
+            if app.is_rolling() {
+                due.insert(name.clone(), now);
+            }
             slots.insert(name, Slot { app: Some(Box::new(app)), stored: None });
         }
         Self {
@@ -84,7 +89,7 @@ impl<W: World + 'static> Scheduler<W> {
             cache,
             kinds: Arc::new(kinds),
             slots,
-            due: BTreeMap::new(),
+            due,
             work: FuturesUnordered::new(),
             passes: 0,
             source: Some(Box::default()),
