@@ -429,11 +429,4 @@ mod tests {
             assert!(lines(&telemetry, &board(Vec::new())).contains(&line), "{line}");
         }
     }
-
-    #[test]
-    fn a_log_format_is_json_or_text() {
-        assert_eq!("json".parse::<LogFormat>().ok(), Some(LogFormat::Json));
-        assert_eq!("text".parse::<LogFormat>().ok(), Some(LogFormat::Text));
-        assert!("xml".parse::<LogFormat>().is_err());
-    }
 }

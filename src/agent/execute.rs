@@ -100,8 +100,8 @@ async fn failed<W: World>(context: &Context<W>, key: ObjectKey, version: &str, e
         Outcome::Failed { key: Some(key.clone()), reason: error.to_string(), is_transient: error.is_transient() };
     if matches!(error, ApiError::Conflict | ApiError::TimedOut) {
         return match context.world.get(&key, version).await {
-            Ok(Some(object)) if *error == ApiError::Conflict => vec![Outcome::Applied(object)],
-            Ok(Some(object)) => vec![Outcome::Applied(object), failure],
+            Ok(Some(object)) if *error == ApiError::Conflict => vec![Outcome::Seen(object)],
+            Ok(Some(object)) => vec![Outcome::Seen(object), failure],
             Ok(None) => vec![Outcome::Deleted(key)],
             Err(_) => vec![failure],
         };
@@ -187,6 +187,7 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, n
             }
             trace.learned.push(without_data(object));
         }
+        Outcome::Seen(object) => trace.learned.push(without_data(object)),
         Outcome::Deleted(key) => {
             app.failures.remove(&key);
             app.applied.remove(&key);

@@ -28,7 +28,7 @@ pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
             Ok(Some(release)) => drop(app.releases.insert(digest, Arc::new(release))),
             Ok(None) => tracing::warn!(application = %app.name, release = %digest.short(), "a Release is kept nowhere"),
             Err(error) => {
-                tracing::warn!(application = %app.name, release = %digest.short(), %error, "a kept Release cannot be read")
+                tracing::warn!(application = %app.name, release = %digest.short(), %error, "a kept Release cannot be read");
             }
         }
     }

@@ -8,6 +8,7 @@ mod event;
 mod execute;
 mod keep;
 mod observed;
+mod polling;
 mod publish;
 mod recover;
 mod schedule;
@@ -15,6 +16,7 @@ mod sight;
 mod source;
 mod start;
 pub mod tick;
+mod watching;
 
 use crate::config::Config;
 use crate::edge::Outside;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Draft, removal, rolling, transitions};
+use super::{Draft, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
     Action, Application, Capacity, Declared, Lane, Millis, Position, Release, ReleaseRef, Rollout, WaveRecord,
@@ -20,6 +20,8 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
         Declared::Broken { reason, .. } => {
             draft.phase = Phase::SourceFailed;
             draft.blocked(reason.clone());
+            // An app that never worked is shown all the same.
+            draft.has_moved |= draft.s.history.record.is_none();
             keep_stable(draft);
         }
         Declared::Removed { deletion, .. } => removal::leave(draft, *deletion),
@@ -182,17 +184,17 @@ fn refusal(draft: &Draft<'_>, application: &Application, stable: &Release, next:
 pub(super) fn keep_stable(draft: &mut Draft<'_>) {
     let heals = draft.application().is_none_or(|application| application.sync.self_heals);
     let changes = draft.s.changes;
-    rolling::report_refusals(draft, changes);
+    reconciling::report_refusals(draft, changes);
     if changes.is_empty() || draft.record.stable.is_none() {
         return;
     }
     let is_due_to_us = |changes: &Changes| changes.apply.iter().any(|change| change.cause == Cause::Outdated);
     if changes.has_drift() && draft.phase == Phase::Idle {
         draft.phase = Phase::Drifted;
-        draft.blocked(rolling::drift_fact(changes));
+        draft.blocked(reconciling::drift_fact(changes));
     }
     if heals || is_due_to_us(changes) {
-        rolling::reconcile(draft);
+        reconciling::reconcile(draft);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod gates;
 mod idle;
+mod reconciling;
 mod removal;
 mod reports;
 mod requests;

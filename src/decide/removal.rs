@@ -91,13 +91,13 @@ pub(super) fn leave(draft: &mut Draft<'_>, deletion: Deletion) {
     for object in ours {
         match deletion {
             Deletion::Orphan => {
-                draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() })
+                draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() });
             }
             Deletion::Cascade if is_protected(object) => {
                 draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() });
             }
             Deletion::Cascade if object.is_terminating() => {
-                draft.wake(crate::model::Millis::from_seconds(2).after(draft.s.now))
+                draft.wake(crate::model::Millis::from_seconds(2).after(draft.s.now));
             }
             Deletion::Cascade => draft.actions.push(delete(object)),
         }

@@ -1,6 +1,6 @@
 //! What people ask for through `tidegate.dev/request`: consumed once, answered in status.
 
-use super::{Draft, idle, rolling};
+use super::{Draft, idle, rolling, transitions};
 use crate::model::{Declared, Lane, Position, RequestVerb, RevertReason, RollbackPolicy};
 
 /// Answers a waiting request. The answer and the consumption are one state write.
@@ -57,7 +57,7 @@ fn rollback(draft: &mut Draft<'_>) -> String {
     };
     let application = application.clone();
     let current = stable.reference.clone();
-    rolling::quarantine(draft, &current, "rolled back on request".to_owned());
+    transitions::quarantine(draft, &current, "rolled back on request".to_owned());
     idle::begin(draft, &application, &previous.reference, stable, previous);
     format!("going back to version {}", previous.reference.version)
 }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::{Draft, gates, transitions};
-use crate::diff::{Cause, Changes};
+use super::{Draft, gates, reconciling, transitions};
 use crate::health::health;
 use crate::model::marks::ANNOTATION_RELEASE;
 use crate::model::{
-    Action, Application, Declared, GateRecord, Health, HealthStatus, Lane, Millis, Notice, NoticeKind, Object,
-    ObjectKey, OnFailure, PastOutcome, PausePolicy, Position, ReleaseRef, RevertReason, RollbackPolicy, Rollout,
-    Timestamp, Verdict, WaveRecord,
+    Declared, GateRecord, Health, HealthStatus, Lane, Millis, ObjectKey, OnFailure, PastOutcome, Position, ReleaseRef,
+    RevertReason, RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
 };
 use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
 use crate::stage::{Standing, collapse, moving, stand};
 use crate::status::Phase;
 
+/// A wave that is not Ready after this long counts as failing: a newer commit then need not wait for its end.
+const FAILING_AFTER: Millis = Millis::from_seconds(10);
 /// While a rollout is under way the cluster is looked at at least this often, whatever watches say.
 const LOOK_AGAIN: Millis = Millis::from_seconds(5);
 
@@ -23,7 +23,7 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     let Some(rollout) = draft.record.rollout.clone() else { return };
     draft.phase = Phase::Progressing;
     draft.wake(LOOK_AGAIN.after(draft.s.now));
-    report_refusals(draft, draft.s.changes);
+    reconciling::report_refusals(draft, draft.s.changes);
     let needs_target = !matches!(rollout.position, Position::Reverting { pods_are_back: true, .. });
     if draft.s.target.is_none() && needs_target {
         let version = &rollout.target.version;
@@ -59,6 +59,12 @@ fn wanted<'a>(draft: &Draft<'a>) -> Option<&'a ReleaseRef> {
     }
 }
 
+/// The version that Git asks for instead of the Target, when it does.
+fn newer(draft: &Draft<'_>, rollout: &Rollout) -> Option<String> {
+    let wanted = wanted(draft).filter(|wanted| wanted.digest != rollout.target.digest)?;
+    Some(wanted.version.clone())
+}
+
 /// Why the rollout must turn back at once, whatever its wave looks like.
 fn called_back(draft: &Draft<'_>, rollout: &Rollout) -> Option<RevertReason> {
     if rollout.lane == Lane::FirstSync {
@@ -92,7 +98,7 @@ fn prepare(draft: &mut Draft<'_>, rollout: &Rollout) {
     if !draft.s.changes.is_empty() {
         draft.blocked_since("what the waves need is being applied first".to_owned(), rollout.started_at);
         check_deadline(draft, rollout, rollout.started_at, "preparing", "objects could not be applied");
-        return reconcile(draft);
+        return reconciling::reconcile(draft);
     }
     let (Some(stable), Some(target)) = (draft.s.stable, draft.s.target) else { return };
     let mut keys = moving(stable, target);
@@ -157,21 +163,31 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     if let Some(message) = sick.into_iter().find_map(|workload| gates::sickness(workload, rollout.plan.restarts_max)) {
         return shut(draft, rollout, "health", message);
     }
-    if let Some(key) = paused_by_user(draft) {
+    if let Some(key) = reconciling::paused_by_user(draft) {
         draft.phase = Phase::Waiting;
         return draft.blocked_since(
             format!("{key} is paused by `kubectl rollout pause`: resume it to go on"),
             record.started_at,
         );
     }
+    if index + 1 < waves.len() && is_scaled_to_zero(draft, rollout) {
+        return wait_for_pods(draft, index, record, wave.timeout);
+    }
     if !draft.s.changes.is_empty() {
-        report_contention(draft);
+        reconciling::report_contention(draft);
         draft.blocked_since(format!("wave {} is being applied", wave.name), record.started_at);
-        reconcile(draft);
+        reconciling::reconcile(draft);
         return check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
     }
     let (is_reached, missing) = reached(draft, rollout, index);
+    let is_failing = !is_reached && FAILING_AFTER.has_passed(record.started_at, draft.s.now);
+    if let Some(by) = newer(draft, rollout).filter(|_| is_failing && index + 1 < waves.len()) {
+        return turn_back(draft, RevertReason::Superseded { by });
+    }
     if !is_reached {
+        if newer(draft, rollout).is_some() {
+            draft.wake(FAILING_AFTER.after(record.started_at));
+        }
         draft.blocked_since(format!("wave {}: {missing}", wave.name), record.started_at);
         // A wave that lost readiness gets the same time again from when its gates began.
         let since = record.ready_at.unwrap_or(record.started_at);
@@ -192,37 +208,25 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     }
 }
 
-/// The workload that a person paused, where the Application says that people may.
-fn paused_by_user(draft: &Draft<'_>) -> Option<ObjectKey> {
-    let may_pause = draft.application().is_some_and(|application| application.pause == PausePolicy::User);
-    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
-    paused.filter(|_| may_pause).map(|(key, _)| key.clone())
+fn is_scaled_to_zero(draft: &Draft<'_>, rollout: &Rollout) -> bool {
+    let mut workloads = rollout.stable_hashes.keys().filter_map(|key| draft.s.live.workloads.get(key)).peekable();
+    workloads.peek().is_some() && workloads.all(|workload| workload.n() == 0)
 }
 
-fn is_paused(object: &Object) -> bool {
-    object.body.pointer("/spec/paused") == Some(&serde_json::Value::Bool(true))
-}
-
-/// Says who keeps a wave from its shape, when somebody does.
-fn report_contention(draft: &mut Draft<'_>) {
-    if !draft.s.changes.has_drift() {
-        return;
+/// Somebody scaled to 0 in the middle of a wave: Stable's template stands, and the wave starts again when pods return.
+fn wait_for_pods(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, timeout: Millis) {
+    draft.phase = Phase::Waiting;
+    draft.blocked_since(
+        "it was scaled to 0: Stable stands, and the wave starts again with the first pod".to_owned(),
+        record.started_at,
+    );
+    reconciling::reconcile(draft);
+    // Time without pods does not count: the wave's start moves along, with few writes.
+    let is_stale = Millis(timeout.0 / 2).has_passed(record.started_at, draft.s.now);
+    if record.ready_at.is_some() || is_stale {
+        let fresh = wave_record(&record.name, draft.s.now);
+        edit_wave(draft, index, |record| *record = fresh);
     }
-    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
-    let fact = match paused {
-        Some((key, workload)) => {
-            let by = crate::observe::ownership::owner_of(&workload.object, &["spec", "paused"]);
-            format!(
-                "Contended: {key} was paused by `{}`; it is resumed, since pause is `agent`",
-                by.unwrap_or_else(|| "somebody".to_owned())
-            )
-        }
-        None => drift_fact(draft.s.changes),
-    };
-    if paused.is_some() {
-        draft.phase = Phase::Contended;
-    }
-    draft.blocked(fact);
 }
 
 /// Whether a workload's pods are judged by the health gate: those on Target's template.
@@ -268,9 +272,7 @@ fn pass(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, decided: Vec<Gat
         record.passed_at = Some(now);
     });
     let is_last = index + 1 >= rollout.lane_waves().len();
-    let newer =
-        wanted(draft).filter(|wanted| wanted.digest != rollout.target.digest).map(|wanted| wanted.version.clone());
-    match newer {
+    match newer(draft, rollout) {
         Some(by) if !is_last => turn_back(draft, RevertReason::Superseded { by }),
         _ if !is_last => enter_wave(draft, index + 1, None),
         _ if has_trailing(draft) && rollout.lane != Lane::FirstSync => {
@@ -292,7 +294,7 @@ fn trail(draft: &mut Draft<'_>, rollout: &Rollout) {
     let since = rollout.waves.last().and_then(|wave| wave.passed_at).unwrap_or(rollout.started_at);
     if !draft.s.changes.is_empty() {
         draft.blocked_since("StatefulSets and DaemonSets are being applied".to_owned(), since);
-        reconcile(draft);
+        reconciling::reconcile(draft);
         return check_deadline(draft, rollout, since, "trailing", "they could not be applied");
     }
     let worst = unhealthy(draft);
@@ -429,120 +431,11 @@ fn held(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason, since: 
             return turn_back(draft, RevertReason::Superseded { by: wanted.version });
         }
     }
-    reconcile(draft);
+    reconciling::reconcile(draft);
 }
 
 /// A person tries the held wave again.
 pub(super) fn resume(draft: &mut Draft<'_>, _reverts_by_itself: bool) {
     let index = draft.record.rollout.as_ref().map_or(0, |rollout| rollout.waves.len().saturating_sub(1));
     enter_wave(draft, index, None);
-}
-
-/// Remembers that a Release failed.
-pub(super) fn quarantine(draft: &mut Draft<'_>, release: &ReleaseRef, reason: String) {
-    let entry = crate::model::Quarantined {
-        digest: release.digest,
-        attempt: release.attempt,
-        version: release.version.clone(),
-        reason,
-        at: draft.s.now,
-    };
-    let quarantine = &mut draft.record.quarantine;
-    quarantine.retain(|held| held.digest != entry.digest);
-    quarantine.push(entry);
-    let excess = quarantine.len().saturating_sub(crate::model::history::QUARANTINE_MAX);
-    quarantine.drain(..excess);
-}
-
-/// Makes the cluster equal to the stage: writes of one stage go out together.
-pub(super) fn reconcile(draft: &mut Draft<'_>) {
-    let s = draft.s;
-    let now = s.now;
-    let may_try = |draft: &mut Draft<'_>, key: &ObjectKey| match s.failures.get(key) {
-        Some(failure) if failure.retry_at > now => {
-            draft.wake(failure.retry_at);
-            false
-        }
-        Some(_) | None => true,
-    };
-    for (object, replicas) in &s.changes.yields {
-        let (key, version) = (object.key.clone(), object.version.clone());
-        draft.actions.push(Action::YieldReplicas { key, version, replicas: *replicas });
-    }
-    for removal in &s.changes.remove_fields {
-        if may_try(draft, &removal.live.key) {
-            draft.actions.push(Action::RemoveFields {
-                key: removal.live.key.clone(),
-                version: removal.live.version.clone(),
-                resource_version: removal.live.resource_version().to_owned(),
-                pointers: removal.pointers.clone(),
-            });
-        }
-    }
-    let adopts = draft.application().map(|application| application.sync.adopt.clone()).unwrap_or_default();
-    for change in &s.changes.apply {
-        let key = &change.staged.object.key;
-        // A template's additions are removed first: both in one pass would race each other's resourceVersion.
-        let is_awaited = s.changes.remove_fields.iter().any(|removal| removal.live.key == *key);
-        if is_awaited || !may_try(draft, key) {
-            continue;
-        }
-        if change.cause == Cause::Drifted
-            && s.live.applied.contains_key(key)
-            && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
-        {
-            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
-            let message = format!("{key} was changed{by}; it is put back");
-            draft.actions.push(Action::Notice(Notice {
-                app,
-                kind: NoticeKind::Warning,
-                reason: "DriftCorrected",
-                message,
-            }));
-        }
-        let live = s.live.objects.get(key);
-        let is_adopted = change.cause == Cause::Adopted;
-        let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
-        let is_forced = !is_adopted || managers.iter().all(|manager| adopts.contains(manager));
-        draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
-    }
-}
-
-/// Writes to Deployments depend on what was observed: they carry its resourceVersion.
-fn with_precondition(staged: &crate::model::Object, live: Option<&crate::model::Object>) -> crate::model::Object {
-    let Some(live) = live.filter(|_| crate::stage::is_deployment(&staged.key)) else { return staged.clone() };
-    let mut body = (*staged.body).clone();
-    body["metadata"]["resourceVersion"] = serde_json::Value::String(live.resource_version().to_owned());
-    staged.with_body(body)
-}
-
-/// What drifted, in one sentence.
-pub(super) fn drift_fact(changes: &Changes) -> String {
-    let drifted = changes.apply.iter().find(|change| change.cause == Cause::Drifted);
-    match (drifted, changes.remove_fields.first()) {
-        (Some(change), _) => {
-            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
-            format!("{} was changed{by} and is put back", change.staged.object.key)
-        }
-        (None, Some(removal)) => format!("{}: additions to the pod template are removed", removal.live.key),
-        (None, None) => "live differs from what is declared".to_owned(),
-    }
-}
-
-/// Objects that we must not touch, and writes that fail, block visibly.
-pub(super) fn report_refusals(draft: &mut Draft<'_>, changes: &Changes) {
-    for (key, reason) in &changes.refused {
-        draft.blocked(format!("{key}: {reason}"));
-    }
-    let failing: Vec<_> =
-        changes.apply.iter().filter_map(|change| draft.s.failures.get_key_value(&change.staged.object.key)).collect();
-    for (key, failure) in failing {
-        draft.blocked_since(format!("{key}: {}", failure.reason), failure.since);
-    }
-}
-
-/// Whether an application names a manager in `sync.adopt`.
-#[must_use]
-pub(super) fn history_max(application: Option<&Application>) -> usize {
-    application.map_or(10, |application| application.history_max as usize)
 }

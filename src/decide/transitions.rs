@@ -1,10 +1,10 @@
 //! The ends of a rollout, and what people are told when a record changes.
 
-use super::{Draft, rolling};
+use super::{Draft, reconciling};
 use crate::model::history::{COMPLETED_MAX, PAST_WITH_WAVES_MAX};
 use crate::model::{
-    Action, AppName, Lane, Notice, NoticeKind, Past, PastOutcome, Position, Record, RevertReason, Rollout, Timestamp,
-    Verdict,
+    Action, AppName, Application, Lane, Notice, NoticeKind, Past, PastOutcome, Position, Record, ReleaseRef,
+    RevertReason, Rollout, Timestamp, Verdict,
 };
 use crate::status::Phase;
 
@@ -21,10 +21,31 @@ pub(super) fn complete(draft: &mut Draft<'_>) {
     end(draft, PastOutcome::Completed, String::new());
 }
 
+/// Past rollouts that an app remembers.
+fn history_max(application: Option<&Application>) -> usize {
+    application.map_or(10, |application| application.history_max as usize)
+}
+
+/// Remembers that a Release failed.
+pub(super) fn quarantine(draft: &mut Draft<'_>, release: &ReleaseRef, reason: String) {
+    let entry = crate::model::Quarantined {
+        digest: release.digest,
+        attempt: release.attempt,
+        version: release.version.clone(),
+        reason,
+        at: draft.s.now,
+    };
+    let quarantine = &mut draft.record.quarantine;
+    quarantine.retain(|held| held.digest != entry.digest);
+    quarantine.push(entry);
+    let excess = quarantine.len().saturating_sub(crate::model::history::QUARANTINE_MAX);
+    quarantine.drain(..excess);
+}
+
 /// Closes the rollout and files it.
 pub(super) fn end(draft: &mut Draft<'_>, outcome: PastOutcome, reason: String) {
     let ended_at = draft.s.now;
-    let keep = rolling::history_max(draft.application());
+    let keep = history_max(draft.application());
     let Some(rollout) = draft.record.rollout.take() else { return };
     let (release, started_at) = (rollout.target, rollout.started_at);
     let past = &mut draft.record.past;
@@ -63,7 +84,7 @@ pub(super) fn go_back(
         || !draft.s.changes.remove_fields.is_empty()
         || !draft.s.changes.yields.is_empty()
     {
-        return rolling::reconcile(draft);
+        return reconciling::reconcile(draft);
     }
     if !pods_are_back {
         let is_back = rollout.stable_hashes.iter().all(|(key, hash)| {
@@ -101,7 +122,7 @@ fn finish_revert(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason
     draft.record.pods_reverted += rollout.pods_to_revert.values().map(|pods| u64::from(*pods)).sum::<u64>();
     draft.record.last_revert_at = Some(draft.s.now);
     let outcome = if reason.quarantines() {
-        rolling::quarantine(draft, &rollout.target, reason.to_string());
+        quarantine(draft, &rollout.target, reason.to_string());
         PastOutcome::Reverted
     } else {
         PastOutcome::Withdrawn
@@ -120,7 +141,7 @@ pub fn notices(app: &AppName, old: Option<&Record>, new: &Record) -> Vec<Notice>
         let version = &past.release.version;
         match past.outcome {
             PastOutcome::Completed => {
-                tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"))
+                tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"));
             }
             PastOutcome::Reverted => tell(
                 NoticeKind::Warning,
@@ -128,7 +149,7 @@ pub fn notices(app: &AppName, old: Option<&Record>, new: &Record) -> Vec<Notice>
                 format!("version {version} was reverted and is held: {}", past.reason),
             ),
             PastOutcome::Withdrawn => {
-                tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {}", past.reason))
+                tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {}", past.reason));
             }
             PastOutcome::Held => tell(
                 NoticeKind::Warning,

@@ -331,7 +331,7 @@ static ANALYSIS: Shape = Shape {
         ),
         optional("min", Kind::Number, "The lowest value that passes."),
         optional("max", Kind::Number, "The highest value that passes."),
-        optional("interval", Kind::Duration(1000), "Time between two samples. Default 10s."),
+        optional("interval", Kind::Duration(100), "Time between two samples. Default 10s."),
         optional("count", Kind::Whole(1, 1000), "Samples to take. Default 3."),
         optional("failureLimit", Kind::Whole(0, 999), "Failed samples that are tolerated. Default 0."),
         optional(

@@ -124,7 +124,7 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
         return;
     }
     if (is_deployment(key) || waits_for_batches(key)) && ownership::ours(object).is_some() {
-        let pointers = ownership::foreign_in_template(object);
+        let pointers = ownership::foreign_in_template(object, &staged.object);
         if !pointers.is_empty() {
             changes.remove_fields.push(FieldRemoval { live: object.clone(), pointers });
         }

@@ -1,15 +1,24 @@
 //! The edges together, over a loopback API server.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::edge::script::{Answer, Script};
 use crate::model::GroupKind;
+
+/// A Git edge that nobody asks.
+fn git() -> GitSource {
+    let folder = std::env::temp_dir().join("tidegate-no-repository");
+    let (repository, branch) = (folder.to_string_lossy().into_owned(), "main".to_owned());
+    GitSource::open(GitSettings { repository, branch, credentials: None, ca_file: None, store: folder }).unwrap()
+}
 
 async fn open(script: &Script) -> Outside {
     install_tls_provider();
     let mut settings = kube::Config::new(script.base_url.parse().unwrap());
     settings.accept_invalid_certs = true;
     let cluster = Cluster::connect(settings, 1).unwrap();
-    Outside::compose(cluster, GitSource, Providers::new(BTreeMap::new())).unwrap()
+    Outside::compose(cluster, git(), Providers::new(BTreeMap::new())).unwrap()
 }
 
 #[tokio::test]

@@ -74,20 +74,21 @@ pub fn other_applier(live: &Object) -> Option<String> {
     Some(entries(live).find(applies)?.get("manager")?.as_str()?.to_owned())
 }
 
-/// JSON pointers to what others added inside `spec.template` and we do not own, deepest and last first, so that removing
-/// one does not move another. Applying again does not remove such additions.
+/// JSON pointers to what others put into `spec.template` and `staged` does not state, deepest and last first, so that
+/// removing one does not move another. Applying again does not remove such additions.
 #[must_use]
-pub fn foreign_in_template(live: &Object) -> Vec<String> {
-    let empty = Map::new();
-    let template = |fields: &Value| fields.pointer("/f:spec/f:template").and_then(Value::as_object).cloned();
-    let own = ours(live).and_then(|fields| template(&Value::Object(fields.clone()))).unwrap_or_default();
-    let Some(body) = live.body.pointer("/spec/template") else { return Vec::new() };
+pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
+    let (Some(body), Some(stated)) = (live.body.pointer("/spec/template"), staged.body.pointer("/spec/template"))
+    else {
+        return Vec::new();
+    };
+    let is_other = |entry: &&Value| {
+        entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER) && entry.get("subresource").is_none()
+    };
     let mut found = Vec::new();
-    for entry in entries(live) {
-        let is_other =
-            entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER) && entry.get("subresource").is_none();
-        let theirs = if is_other { entry.get("fieldsV1").and_then(template) } else { None };
-        foreign(theirs.as_ref().unwrap_or(&empty), Some(&own), body, "/spec/template", &mut found);
+    for entry in entries(live).filter(is_other) {
+        let theirs = entry.pointer("/fieldsV1/f:spec/f:template").and_then(Value::as_object);
+        theirs.into_iter().for_each(|theirs| foreign(theirs, stated, body, "/spec/template", &mut found));
     }
     found.sort_by_key(|pointer: &String| std::cmp::Reverse(sort_key(pointer)));
     found.dedup();
@@ -98,45 +99,38 @@ fn entries(live: &Object) -> impl Iterator<Item = &Value> {
     live.body.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Walks what another manager owns beside what we own, and collects what is theirs alone.
-fn foreign(
-    theirs: &Map<String, Value>,
-    own: Option<&Map<String, Value>>,
-    body: &Value,
-    at: &str,
-    found: &mut Vec<String>,
-) {
-    for (step, child) in theirs {
-        if step == "." {
-            continue;
-        }
-        let Some((pointer, value)) = descend(step, body, at) else { continue };
-        let ours = own.and_then(|own| own.get(step)).and_then(Value::as_object);
-        match (ours, child.as_object()) {
+/// Walks what another manager owns beside what we state, and collects what is theirs alone.
+fn foreign(theirs: &Map<String, Value>, stated: &Value, body: &Value, at: &str, found: &mut Vec<String>) {
+    for (step, child) in theirs.iter().filter(|(step, _)| *step != ".") {
+        let Some((part, value)) = descend(step, body) else { continue };
+        let pointer = format!("{at}/{part}");
+        match (descend(step, stated), child.as_object()) {
             (None, _) => found.push(pointer),
-            (Some(ours), Some(child)) if !child.is_empty() => foreign(child, Some(ours), value, &pointer, found),
-            (Some(_), _) => {}
+            (Some((_, stated)), Some(child)) => foreign(child, stated, value, &pointer, found),
+            (Some(_), None) => {}
         }
     }
 }
 
-/// Where one step of a field path leads in the body.
-fn descend<'a>(step: &str, body: &'a Value, at: &str) -> Option<(String, &'a Value)> {
+/// Where one step of a field path leads: the part of a JSON pointer, and the value there.
+fn descend<'a>(step: &str, body: &'a Value) -> Option<(String, &'a Value)> {
     if let Some(field) = step.strip_prefix("f:") {
-        let value = body.get(field)?;
-        return Some((format!("{at}/{}", field.replace('~', "~0").replace('/', "~1")), value));
+        return Some((field.replace('~', "~0").replace('/', "~1"), body.get(field)?));
     }
     let items = body.as_array()?;
     let index = if let Some(key) = step.strip_prefix("k:") {
         let key: Map<String, Value> = serde_json::from_str(key).ok()?;
-        items.iter().position(|item| key.iter().all(|(field, value)| item.get(field) == Some(value)))?
+        // A key field that is defaulted (a port's protocol) need not be stated.
+        let is_same =
+            |item: &Value| key.iter().all(|(field, value)| item.get(field).is_none_or(|stated| stated == value));
+        items.iter().position(is_same)?
     } else if let Some(value) = step.strip_prefix("v:") {
         let value: Value = serde_json::from_str(value).ok()?;
         items.iter().position(|item| *item == value)?
     } else {
         return None;
     };
-    Some((format!("{at}/{index}"), &items[index]))
+    Some((index.to_string(), &items[index]))
 }
 
 /// Orders pointers so that higher indexes and deeper paths come last.
@@ -174,7 +168,10 @@ mod tests {
     }
 
     fn check(others: &Value, pointers: &[&str]) {
-        assert_eq!(foreign_in_template(&live(others)), pointers);
+        let live = live(others);
+        let staged = json!({"spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
+            {"name": "web", "image": "x", "env": [{"name": "A", "value": "1"}]}]}}}});
+        assert_eq!(foreign_in_template(&live, &live.with_body(staged)), pointers);
     }
 
     #[test]
@@ -186,6 +183,10 @@ mod tests {
             &["/spec/template/spec/containers/0/env/2", "/spec/template/spec/containers/0/env/1"],
         );
         check(&in_env(json!({"k:{\"name\":\"A\"}": {"f:value": {}}})), &[]);
+        check(
+            &json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {"f:image": {}}}}}}}),
+            &[],
+        );
         check(
             &json!({"f:spec": {"f:template": {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}}}),
             &["/spec/template/metadata/annotations"],

@@ -232,11 +232,11 @@ fn read_pod(object: &Object) -> PodFacts {
         match reason {
             Some("CrashLoopBackOff") => {
                 facts.crash_loop =
-                    Some(format!("container {container} of pod {} is in CrashLoopBackOff", object.key.name))
+                    Some(format!("container {container} of pod {} is in CrashLoopBackOff", object.key.name));
             }
             Some("ContainerCreating" | "PodInitializing") | None => {}
             Some(reason) => {
-                facts.waiting = Some(format!("container {container} of pod {} waits: {reason}", object.key.name))
+                facts.waiting = Some(format!("container {container} of pod {} waits: {reason}", object.key.name));
             }
         }
     }

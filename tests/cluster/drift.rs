@@ -58,7 +58,7 @@ fn drift_in_mid_wave_is_corrected_and_the_wave_stands() {
     let hold = story
         .observer
         .now(|state| state.deployment("web").expect("it exists")["spec"]["progressDeadlineSeconds"].clone());
-    story.kubectl(r#"patch deployment web --type=merge -p {"spec":{"progressDeadlineSeconds":2147483640}}"#);
+    story.kubectl(r#"patch deployment web --type=merge -p {"spec":{"progressDeadlineSeconds":2147483645}}"#);
     story.observer.wait("the hold is put back", |state| {
         state.deployment("web").is_some_and(|web| web["spec"]["progressDeadlineSeconds"] == hold)
     });

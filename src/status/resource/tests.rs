@@ -57,7 +57,8 @@ fn an_idle_app_is_told_in_full() {
             "phase": "Idle",
             "health": {"status": "Healthy"},
             "sync": {"status": "Synced", "revision": commit('2')},
-            "versions": {"desired": version, "effective": version},
+            "desired": version,
+            "effective": version,
             "exposure": 0,
             "stableDigest": stable,
             "conditions": [condition("Ready", "True"), condition("Reconciling", "False"), condition("Stalled", "False")],
@@ -80,7 +81,7 @@ fn a_rollout_shows_its_wave_and_its_decided_gates() {
             "gates": [{"gate": "health", "verdict": "Pass", "reason": "health says Pass"}]}])
     );
     assert_eq!(status["why"], json!({"fact": "errors: 1 of 3 samples", "since": "2026-01-02T03:07:05Z"}));
-    assert_eq!(status["versions"]["effective"]["version"], "1.1.0");
+    assert_eq!(status["effective"]["version"], "1.1.0");
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn a_refused_release_keeps_the_three_revisions_apart() {
     let mut view = held("shop");
     view.record.answered = Some((Request { verb: RequestVerb::Retry, text: "retry:2".into() }, "freed 1.2.0".into()));
     let status = resource_status(&view);
-    let versions = &status["versions"];
+    let versions = &status;
     assert_eq!(versions["desired"]["version"], "1.2.0");
     assert_eq!(versions["effective"]["version"], "1.1.0");
     assert_eq!(versions["held"]["commit"], commit('3'));

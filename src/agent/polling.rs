@@ -1,0 +1,139 @@
+//! When Git is asked, and what follows from its answer.
+
+use std::sync::Arc;
+
+use super::event::Done;
+use super::schedule::{RETRY, Scheduler, Slot};
+use super::source::{Reading, Source, read};
+use super::{App, observed};
+use crate::model::{Millis, Timestamp};
+use crate::telemetry::PollOutcome;
+use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
+
+/// Git is asked this often while a rollout is under way, when a revert may be awaited.
+const POLL_WHEN_ROLLING: Millis = Millis::from_seconds(1);
+/// Polls that may fail in a row before apps say so: one lost connection is no news.
+const POLL_FAILURES_MAX: u32 = 3;
+
+impl<W: World + 'static> Scheduler<W> {
+    pub(super) fn start_poll(&mut self) {
+        self.is_polling = true;
+        let context = Arc::clone(&self.context);
+        let (known, proven, is_diverged) = (self.commit.clone(), self.proven.clone(), self.is_diverged);
+        self.work.push(Box::pin(async move {
+            let is_accepted = is_diverged && observed::is_accepted(&context).await;
+            let proven = proven.filter(|_| !is_accepted);
+            Done::Polled(context.world.poll(known.as_deref(), proven.as_deref()).await)
+        }));
+    }
+
+    pub(super) fn start_read(&mut self, snapshot: Option<Snapshot>) {
+        let Some(mut source) = self.source.take() else { return };
+        let known = self.declared_in.clone();
+        let (context, kinds, path) = (Arc::clone(&self.context), Arc::clone(&self.kinds), self.pace.path.clone());
+        self.work.push(Box::pin(async move {
+            let reading = Reading {
+                world: &context.world,
+                kinds: &kinds,
+                secret_key: &context.secret_key,
+                telemetry: &context.telemetry,
+                path: &path,
+                known: &known,
+            };
+            let result = read(&mut source, &reading, snapshot.as_ref()).await;
+            if let (Ok(()), Some(snapshot)) = (&result, &snapshot) {
+                observed::remember(&context, &snapshot.revision).await;
+            }
+            Done::Read(source, result)
+        }));
+    }
+
+    pub(super) fn polled(&mut self, result: Result<Polled, SourceError>) {
+        let now = self.context.world.now();
+        self.is_polling = false;
+        let is_rolling = self.slots.values().any(|slot| slot.app.as_ref().is_none_or(|app| app.is_rolling()));
+        let pace = if is_rolling { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
+        self.poll_at = pace.after(now);
+        if !is_rolling {
+            self.stop_following();
+        }
+        match result {
+            Ok(Polled::Unchanged) => {
+                self.context.telemetry.polled(PollOutcome::Unchanged, now);
+                self.source_works();
+            }
+            Ok(Polled::Moved(snapshot)) => {
+                self.context.telemetry.polled(PollOutcome::Moved, now);
+                if snapshot.ancestry == Ancestry::Diverged {
+                    let commit = &snapshot.revision.commit;
+                    let reason = format!(
+                        "the history of branch {} was rewritten: commit {commit} does not descend from the last one that was seen; \
+                         nothing is applied until `kubectl -n {} delete configmap {}` accepts it",
+                        self.pace.branch,
+                        self.context.namespace,
+                        observed::SOURCE_MAP
+                    );
+                    return self.source_failed(reason, true);
+                }
+                self.snapshot = Some(snapshot.clone());
+                self.start_read(Some(snapshot));
+            }
+            Err(error) => {
+                self.context.telemetry.polled(PollOutcome::Failed, now);
+                self.poll_failures += 1;
+                let wait = Millis((self.pace.poll.0 << self.poll_failures.min(6)).min(60_000)).max(pace);
+                self.poll_at = match &error {
+                    SourceError::Busy { retry_after_seconds } => Millis::from_seconds(*retry_after_seconds).after(now),
+                    _ => wait.after(now),
+                };
+                let is_certain = !matches!(error, SourceError::Unreachable(_) | SourceError::Busy { .. });
+                tracing::warn!(%error, failures = self.poll_failures, "Git cannot be read");
+                if is_certain || self.poll_failures >= POLL_FAILURES_MAX {
+                    self.source_failed(error.to_string(), false);
+                }
+            }
+        }
+    }
+
+    pub(super) fn source_works(&mut self) {
+        self.poll_failures = 0;
+        if self.source_error.take().is_some() {
+            self.wake_all();
+        }
+    }
+
+    pub(super) fn source_failed(&mut self, reason: String, is_diverged: bool) {
+        self.is_diverged = is_diverged;
+        if self.source_error.as_ref() != Some(&reason) {
+            self.source_error = Some(reason);
+            self.wake_all();
+        }
+    }
+
+    pub(super) fn read(&mut self, source: Box<Source>, result: Result<(), SourceError>) {
+        let now = self.context.world.now();
+        if let Err(error) = result {
+            self.source = Some(source);
+            self.poll_at = RETRY.after(now);
+            self.commit = None;
+            return self.source_failed(error.to_string(), false);
+        }
+        if source.misses_kind {
+            self.kinds_at.get_or_insert(Millis::from_seconds(10).after(now));
+        }
+        self.commit = source.revision.as_ref().map(|revision| revision.commit.clone());
+        self.proven.clone_from(&self.commit);
+        for (name, entered) in &source.apps {
+            if !self.slots.contains_key(name) {
+                let app = App::new(name.clone(), entered.declared.clone(), &self.pace.repository);
+                self.slots.insert(name.clone(), Slot { app: Some(Box::new(app)), stored: None });
+            }
+        }
+        let changed = source.changed.clone();
+        self.source = Some(source);
+        for name in changed {
+            self.wake(&name, Timestamp::UNIX_EPOCH);
+        }
+        self.source_works();
+    }
+}

@@ -1,0 +1,213 @@
+//! What the scheduler watches, and whom a change concerns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::App;
+use super::event::Done;
+use super::schedule::{RETRY, Scheduler};
+use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
+use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Timestamp};
+use crate::observe::{Folded, is_newer};
+use crate::store;
+use crate::world::{ApiError, Change, Listed, Scope, World};
+
+impl<W: World + 'static> Scheduler<W> {
+    pub(super) fn list(&mut self, scope: Scope) {
+        if !self.listing.insert(scope.clone()) {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        self.work.push(Box::pin(async move {
+            let listed = context.world.list(&scope, "").await;
+            Done::Listed(scope, listed)
+        }));
+    }
+
+    /// ReplicaSets and pods are watched where a rollout is under way, as a reason to look.
+    pub(super) fn follow_pods(&mut self, app: &App) {
+        if !app.is_rolling() {
+            return;
+        }
+        let namespaces: BTreeSet<String> =
+            app.keys().into_keys().filter(crate::stage::is_deployment).map(|key| key.namespace).collect();
+        for namespace in namespaces {
+            for (group, kind) in [("apps", "ReplicaSet"), ("", "Pod")] {
+                let scope = Scope {
+                    kind: GroupKind::new(group, kind),
+                    version: "v1".to_owned(),
+                    namespace: Some(namespace.clone()),
+                };
+                if !self.cache.has(&scope) {
+                    self.list(scope);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stop_following(&mut self) {
+        let rolling: BTreeSet<String> = self
+            .slots
+            .values()
+            .filter_map(|slot| slot.app.as_ref())
+            .filter(|app| app.is_rolling())
+            .flat_map(|app| app.keys().into_keys().map(|key| key.namespace))
+            .collect();
+        let all_here = self.slots.values().all(|slot| slot.app.is_some());
+        let is_pods = |scope: &&Scope| scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod");
+        let unneeded: Vec<Scope> = self
+            .cache
+            .scopes()
+            .filter(is_pods)
+            .filter(|scope| scope.namespace.as_ref().is_some_and(|namespace| all_here && !rolling.contains(namespace)))
+            .cloned()
+            .collect();
+        for scope in unneeded {
+            self.context.world.unwatch(&scope);
+            self.cache.forget(&scope);
+            self.relist_at.remove(&scope);
+        }
+    }
+
+    pub(super) fn listed(&mut self, scope: Scope, result: Result<Listed, ApiError>) {
+        self.listing.remove(&scope);
+        let now = self.context.world.now();
+        match result {
+            Ok(listed) => {
+                let known = self.cache.has(&scope);
+                let items = listed.items.into_iter().map(|object| self.slim(object)).collect();
+                let changed = self.cache.replace(&scope, items, &listed.resource_version);
+                self.context.world.watch(&scope, &listed.resource_version);
+                self.heard.remove(&scope);
+                if known {
+                    for key in changed {
+                        self.touched(&scope, &key, None);
+                    }
+                } else {
+                    // Apps wait for this very list.
+                    let waiting: Vec<AppName> = self.due.keys().cloned().collect();
+                    waiting.iter().for_each(|name| self.wake(name, Timestamp::UNIX_EPOCH));
+                }
+            }
+            Err(ApiError::UnknownKind(_)) if !self.cache.has(&scope) => {
+                // The kind may come with the very Release that waits for it: nothing of it exists now.
+                self.cache.replace(&scope, Vec::new(), "");
+                self.relist_at.insert(scope, RETRY.after(now));
+            }
+            Err(error) => {
+                tracing::warn!(kind = %scope.kind, %error, "a collection cannot be listed");
+                self.relist_at.insert(scope, RETRY.after(now));
+            }
+        }
+    }
+
+    /// Only what is ours is kept whole.
+    pub(super) fn slim(&self, object: Object) -> Object {
+        let is_ours = object.annotation(ANNOTATION_OWNER) == Some(self.context.owner.as_str());
+        if is_ours || object.key.kind.is(store::GROUP, store::KIND) {
+            return object;
+        }
+        let metadata = object.body.get("metadata").cloned().unwrap_or_default();
+        let body =
+            serde_json::json!({"apiVersion": object.api_version(), "kind": object.key.kind.kind, "metadata": metadata});
+        object.with_body(body)
+    }
+
+    pub(super) fn watch_ended(&mut self, scope: Scope, error: Option<ApiError>) {
+        let was_heard = self.heard.remove(&scope);
+        let position = self.cache.resource_version(&scope).map(str::to_owned);
+        match (error, position) {
+            (_, None) => {}
+            // A watch that ended with neither event nor bookmark may be blind: it costs one list.
+            (None, Some(position)) if was_heard => self.context.world.watch(&scope, &position),
+            (None | Some(ApiError::Gone), Some(_)) => self.list(scope),
+            (Some(error), Some(_)) => {
+                tracing::debug!(kind = %scope.kind, %error, "a watch ended");
+                let at = Millis(500).after(self.context.world.now());
+                self.relist_at.insert(scope, at);
+            }
+        }
+    }
+
+    pub(super) fn changed(&mut self, scope: &Scope, change: Change) {
+        self.heard.insert(scope.clone());
+        let change = match change {
+            Change::Stored(object) => Change::Stored(self.slim(object)),
+            other @ (Change::Deleted(_) | Change::Bookmark(_)) => other,
+        };
+        let key = match &change {
+            Change::Stored(object) | Change::Deleted(object) => Some(object.key.clone()),
+            Change::Bookmark(_) => None,
+        };
+        if *scope == self.applications {
+            return self.application_changed(scope, change);
+        }
+        if let (Folded::News(before), Some(key)) = (self.cache.fold(scope, change), key) {
+            self.touched(scope, &key, before.as_ref());
+        }
+    }
+
+    /// An Application resource changed: by our own write, or by somebody who asks for something.
+    pub(super) fn application_changed(&mut self, scope: &Scope, change: Change) {
+        let (object, is_deleted) = match &change {
+            Change::Stored(object) => (object.clone(), false),
+            Change::Deleted(object) => (object.clone(), true),
+            Change::Bookmark(_) => {
+                self.cache.fold(scope, change);
+                return;
+            }
+        };
+        self.cache.fold(scope, change);
+        let name = AppName::from(object.key.name.as_str());
+        let Some(slot) = self.slots.get_mut(&name) else { return };
+        let known =
+            slot.app.as_ref().and_then(|app| app.object.as_ref()).map(|object| object.resource_version().to_owned());
+        if is_deleted {
+            if let Some(app) = &mut slot.app {
+                app.object = None;
+                app.status = None;
+            }
+            return self.wake(&name, Timestamp::UNIX_EPOCH);
+        }
+        if known.is_some_and(|known| !is_newer(object.resource_version(), &known)) {
+            return;
+        }
+        slot.stored = Some(object);
+        self.wake(&name, Timestamp::UNIX_EPOCH);
+    }
+
+    /// Wakes the app that an object belongs to, before or now.
+    pub(super) fn touched(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
+        let app_of = |object: &Object| object.label(LABEL_APPLICATION).map(AppName::from);
+        let now = self.cache.get(key);
+        let name = if scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod") {
+            now.or(before).and_then(|object| self.app_of_pods(object))
+        } else {
+            now.and_then(app_of).or_else(|| before.and_then(app_of))
+        };
+        if let Some(name) = name {
+            self.wake(&name, Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    /// The app whose Deployment a ReplicaSet or pod belongs to: names of the owners lead there.
+    pub(super) fn app_of_pods(&self, object: &Object) -> Option<AppName> {
+        let owner = object.text("/metadata/ownerReferences/0/name")?;
+        let deployment = if object.key.kind.is("", "Pod") { owner.rsplit_once('-')?.0 } else { owner };
+        let key =
+            ObjectKey { kind: GroupKind::new("apps", "Deployment"), name: deployment.to_owned(), ..object.key.clone() };
+        self.cache.get(&key)?.label(LABEL_APPLICATION).map(AppName::from)
+    }
+
+    /// Secrets are not watched: forget what was read, and look again.
+    pub(super) fn forget_secrets(&mut self, now: Timestamp) {
+        for (name, slot) in &self.slots {
+            let Some(app) = &slot.app else { continue };
+            let secrets: Vec<ObjectKey> = app.keys().into_keys().filter(|key| key.kind.is("", "Secret")).collect();
+            if !secrets.is_empty() {
+                secrets.iter().for_each(|key| self.cache.unlearn(key));
+                self.due.entry(name.clone()).or_insert(now);
+            }
+        }
+    }
+}

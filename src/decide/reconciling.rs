@@ -1,0 +1,126 @@
+//! Makes the cluster equal to the stage, and says who is in the way.
+
+use super::Draft;
+use crate::diff::{Cause, Changes};
+use crate::model::{Action, Notice, NoticeKind, Object, ObjectKey, PausePolicy};
+use crate::status::Phase;
+
+/// Makes the cluster equal to the stage: writes of one stage go out together.
+pub(super) fn reconcile(draft: &mut Draft<'_>) {
+    let s = draft.s;
+    let now = s.now;
+    let may_try = |draft: &mut Draft<'_>, key: &ObjectKey| match s.failures.get(key) {
+        Some(failure) if failure.retry_at > now => {
+            draft.wake(failure.retry_at);
+            false
+        }
+        Some(_) | None => true,
+    };
+    for (object, replicas) in &s.changes.yields {
+        let (key, version) = (object.key.clone(), object.version.clone());
+        draft.actions.push(Action::YieldReplicas { key, version, replicas: *replicas });
+    }
+    for removal in &s.changes.remove_fields {
+        if may_try(draft, &removal.live.key) {
+            draft.actions.push(Action::RemoveFields {
+                key: removal.live.key.clone(),
+                version: removal.live.version.clone(),
+                resource_version: removal.live.resource_version().to_owned(),
+                pointers: removal.pointers.clone(),
+            });
+        }
+    }
+    let adopts = draft.application().map(|application| application.sync.adopt.clone()).unwrap_or_default();
+    for change in &s.changes.apply {
+        let key = &change.staged.object.key;
+        // A template's additions are removed first: both in one pass would race each other's resourceVersion.
+        let is_awaited = s.changes.remove_fields.iter().any(|removal| removal.live.key == *key);
+        if is_awaited || !may_try(draft, key) {
+            continue;
+        }
+        if change.cause == Cause::Drifted
+            && s.live.applied.contains_key(key)
+            && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
+        {
+            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
+            let message = format!("{key} was changed{by}; it is put back");
+            draft.actions.push(Action::Notice(Notice {
+                app,
+                kind: NoticeKind::Warning,
+                reason: "DriftCorrected",
+                message,
+            }));
+        }
+        let live = s.live.objects.get(key);
+        let is_adopted = change.cause == Cause::Adopted;
+        let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
+        let is_forced = !is_adopted || managers.iter().all(|manager| adopts.contains(manager));
+        draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
+    }
+}
+
+/// Writes to Deployments depend on what was observed: they carry its resourceVersion.
+fn with_precondition(staged: &crate::model::Object, live: Option<&crate::model::Object>) -> crate::model::Object {
+    let Some(live) = live.filter(|_| crate::stage::is_deployment(&staged.key)) else { return staged.clone() };
+    let mut body = (*staged.body).clone();
+    body["metadata"]["resourceVersion"] = serde_json::Value::String(live.resource_version().to_owned());
+    staged.with_body(body)
+}
+
+/// What drifted, in one sentence.
+pub(super) fn drift_fact(changes: &Changes) -> String {
+    let drifted = changes.apply.iter().find(|change| change.cause == Cause::Drifted);
+    match (drifted, changes.remove_fields.first()) {
+        (Some(change), _) => {
+            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
+            format!("{} was changed{by} and is put back", change.staged.object.key)
+        }
+        (None, Some(removal)) => format!("{}: additions to the pod template are removed", removal.live.key),
+        (None, None) => "live differs from what is declared".to_owned(),
+    }
+}
+
+/// Objects that we must not touch, and writes that fail, block visibly.
+pub(super) fn report_refusals(draft: &mut Draft<'_>, changes: &Changes) {
+    for (key, reason) in &changes.refused {
+        draft.blocked(format!("{key}: {reason}"));
+    }
+    let failing: Vec<_> =
+        changes.apply.iter().filter_map(|change| draft.s.failures.get_key_value(&change.staged.object.key)).collect();
+    for (key, failure) in failing {
+        draft.blocked_since(format!("{key}: {}", failure.reason), failure.since);
+    }
+}
+
+/// The workload that a person paused, where the Application says that people may.
+pub(super) fn paused_by_user(draft: &Draft<'_>) -> Option<ObjectKey> {
+    let may_pause = draft.application().is_some_and(|application| application.pause == PausePolicy::User);
+    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
+    paused.filter(|_| may_pause).map(|(key, _)| key.clone())
+}
+
+fn is_paused(object: &Object) -> bool {
+    object.body.pointer("/spec/paused") == Some(&serde_json::Value::Bool(true))
+}
+
+/// Says who keeps a wave from its shape, when somebody does.
+pub(super) fn report_contention(draft: &mut Draft<'_>) {
+    if !draft.s.changes.has_drift() {
+        return;
+    }
+    let paused = draft.s.live.workloads.iter().find(|(_, workload)| is_paused(&workload.object));
+    let fact = match paused {
+        Some((key, workload)) => {
+            let by = crate::observe::ownership::owner_of(&workload.object, &["spec", "paused"]);
+            format!(
+                "Contended: {key} was paused by `{}`; it is resumed, since pause is `agent`",
+                by.unwrap_or_else(|| "somebody".to_owned())
+            )
+        }
+        None => drift_fact(draft.s.changes),
+    };
+    if paused.is_some() {
+        draft.phase = Phase::Contended;
+    }
+    draft.blocked(fact);
+}
