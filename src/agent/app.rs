@@ -23,6 +23,8 @@ pub struct App {
     pub object: Option<Object>,
     /// What is durable, and what memory adds.
     pub history: History,
+    /// Whether `history.kept` is what the cluster holds, and not only what this process wrote.
+    pub knows_kept: bool,
     /// Whether the record in memory is the stored one.
     pub is_saved: bool,
     /// Why the stored state cannot be used; the app is read-only then.
@@ -55,6 +57,7 @@ impl App {
             next: None,
             object: None,
             history: History::default(),
+            knows_kept: false,
             is_saved: true,
             unusable: None,
             releases: BTreeMap::new(),

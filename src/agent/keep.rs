@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::sight::Trace;
 use super::{App, Context, recover};
 use crate::decide::notices;
-use crate::model::{Digest, GroupKind, Lane, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb};
+use crate::model::{
+    Declared, Digest, GroupKind, Lane, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb,
+};
 use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
@@ -17,6 +19,13 @@ use crate::world::{ApiError, Part, Preconditions, Scope, World};
 pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
     if app.history.record.is_none() && app.unusable.is_none() {
         recover::recover(context, app).await;
+    }
+    if app.is_rolling() && !app.knows_kept {
+        // After a restart: which Releases are kept is needed to drop the oldest ones later.
+        if let Ok(kept) = kept(context, app).await {
+            app.history.kept.extend(kept);
+            app.knows_kept = true;
+        }
     }
     let is_rollback = app.history.request.as_ref().is_some_and(|request| request.verb == RequestVerb::Rollback);
     let previous = if is_rollback { app.previous() } else { None };
@@ -36,7 +45,9 @@ pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
 
 /// Whether the custom resource says what Git declares, so that no write is due for that alone.
 pub(super) fn is_mirrored(app: &App) -> bool {
-    let (Some(application), Some(object)) = (app.application(), &app.object) else { return true };
+    // A resource that somebody deleted is written anew.
+    let Some(object) = &app.object else { return false };
+    let Declared::Ready { application, .. } = &app.declared else { return true };
     let Ok(stored) = store::application::read(object) else { return true };
     stored.spec == *application.spec && stored.declared_in == application.declared_in
 }
@@ -83,12 +94,14 @@ pub(super) async fn save<W: World>(
 
 /// What the custom resource mirrors: the declaration, or what stood there.
 fn mirror(app: &App) -> (String, Value) {
-    let stored = app.object.as_ref().and_then(|object| store::application::read(object).ok());
-    match (app.application(), stored) {
-        (Some(application), _) => (application.declared_in.clone(), (*application.spec).clone()),
-        (None, Some(stored)) => (stored.declared_in, stored.spec),
-        (None, None) => (String::new(), Value::Object(serde_json::Map::new())),
+    if let Declared::Ready { application, .. } = &app.declared {
+        return (application.declared_in.clone(), (*application.spec).clone());
     }
+    let stored = app.object.as_ref().and_then(|object| store::application::read(object).ok());
+    stored.map_or_else(
+        || (String::new(), Value::Object(serde_json::Map::new())),
+        |stored| (stored.declared_in, stored.spec),
+    )
 }
 
 /// The record in memory is now the new one: samples of gates that ended are dropped, people and counters are told.

@@ -43,7 +43,8 @@ pub(super) async fn publish<W: World>(
     }
     let is_settled = matches!(view.report.phase, Phase::Idle | Phase::Held | Phase::SourceFailed | Phase::Waiting);
     let since = app.status_at.or(view.created_at).unwrap_or(now);
-    let is_transient = !is_settled && (keep::is_first_sync(app) || app.status_at.is_some());
+    let was_settled = app.status.as_ref().is_some_and(|status| status["conditions"][1]["status"] == "False");
+    let is_transient = !is_settled && (keep::is_first_sync(app) || (app.status_at.is_some() && !was_settled));
     if is_transient && !STATUS_EVERY.has_passed(since, now) {
         return Some(STATUS_EVERY.after(since));
     }

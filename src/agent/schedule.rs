@@ -74,8 +74,13 @@ impl<W: World + 'static> Scheduler<W> {
         context.world.watch(&scope, &listed.resource_version);
         let declared_in = apps.iter().filter_map(|(name, app)| Some((name.clone(), declared_in(app)?))).collect();
         let mut slots = BTreeMap::new();
+        let mut due = BTreeMap::new();
         for (name, mut app) in apps {
             app.repository.clone_from(&pace.repository);
+            // A rollout goes on where it was, whether Git answers or not.
+            if app.is_rolling() {
+                due.insert(name.clone(), now);
+            }
             slots.insert(name, Slot { app: Some(Box::new(app)), stored: None });
         }
         Self {
@@ -84,7 +89,7 @@ impl<W: World + 'static> Scheduler<W> {
             cache,
             kinds: Arc::new(kinds),
             slots,
-            due: BTreeMap::new(),
+            due,
             work: FuturesUnordered::new(),
             passes: 0,
             source: Some(Box::default()),
@@ -117,9 +122,10 @@ impl<W: World + 'static> Scheduler<W> {
                 if self.work.is_empty() {
                     Some(next.await)
                 } else {
-                    match futures::future::select(next, self.work.next()).await {
-                        futures::future::Either::Left((event, _)) => Some(event),
-                        futures::future::Either::Right((done, _)) => {
+                    // Work first: `select` polls in order, and an `until` that has passed must not starve what it waits for.
+                    match futures::future::select(self.work.next(), next).await {
+                        futures::future::Either::Right((event, _)) => Some(event),
+                        futures::future::Either::Left((done, _)) => {
                             if let Some(done) = done {
                                 self.done(done);
                             }
@@ -165,7 +171,7 @@ impl<W: World + 'static> Scheduler<W> {
             self.start_pass(&name);
         }
         let mut until = IDLE.after(now).min(self.secrets_at);
-        if !self.is_polling {
+        if !self.is_polling && self.source.is_some() {
             until = until.min(self.poll_at);
         }
         let waiting = self.due.iter().filter(|(name, _)| self.slots.get(*name).is_some_and(|slot| slot.app.is_some()));

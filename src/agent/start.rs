@@ -1,11 +1,13 @@
 //! What must be known before the first pass: kinds, our key, the stored applications. Nothing is changed until then.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::{App, Context, keep};
-use crate::model::{AppName, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
+use crate::declare::{assemble, parse_file};
+use crate::model::{AppName, Application, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
 use crate::store;
 use crate::telemetry::Telemetry;
 use crate::world::{ApiError, Event, Kinds, Listed, Scope, World};
@@ -102,6 +104,19 @@ async fn secret_key<W: World>(world: &W, namespace: &str, owner: &str) -> Result
     Err(ApiError::Conflict)
 }
 
+/// The last good declaration as the custom resource mirrors it, for a start while Git is away. Its plan is the default
+/// one: a rollout under way has its own, and no other starts before Git is read.
+fn recalled(object: &Object) -> Option<Arc<Application>> {
+    let stored = store::application::read(object).ok()?;
+    let mut spec = stored.spec.clone();
+    spec.as_object_mut()?.remove("plan");
+    let document = json!({"apiVersion": crate::declare::API_VERSION, "kind": "Application",
+        "metadata": {"name": stored.name.as_str()}, "spec": spec});
+    let parsed = parse_file(&stored.declared_in, document.to_string().as_bytes());
+    let files = BTreeMap::from([(stored.declared_in.clone(), Arc::new(parsed))]);
+    assemble(&files, &BTreeMap::new()).apps.remove(&stored.name)?.ok()
+}
+
 fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {
     let name = AppName::from(object.key.name.as_str());
     debug_assert_eq!(object.key.cluster, ClusterName::local(), "one cluster today");
@@ -109,6 +124,9 @@ fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {
     let mut app = App::new(name.clone(), declared, "");
     app.status = object.body.get("status").cloned();
     keep::take(&mut app, object.clone());
+    if let Declared::Broken { last, .. } = &mut app.declared {
+        *last = recalled(object);
+    }
     if let Some(record) = &app.history.record {
         let namespace = record.inventory.keys().find(|key| !key.namespace.is_empty()).map(|key| key.namespace.clone());
         context.telemetry.restore_reverts(

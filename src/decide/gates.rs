@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::model::gate::MEASUREMENTS_KEPT_MAX;
 use crate::model::{
-    Action, Analysis, Application, GateRecord, Measurement, Millis, NoDataRule, Rollout, Timestamp, Verdict, Wave,
+    Action, Analysis, Application, GateRecord, Measurement, Millis, NoDataRule, ObjectKey, Rollout, Timestamp, Verdict,
+    Wave,
 };
 use crate::observe::{Live, Workload};
 
@@ -131,17 +132,16 @@ fn fill(query: &str, variables: &BTreeMap<&'static str, String>) -> String {
 /// What a query may refer to. Values are safe inside a PromQL string: names and hashes hold no quotes or backslashes.
 #[must_use]
 pub fn variables(application: &Application, rollout: &Rollout, live: &Live) -> BTreeMap<&'static str, String> {
+    // Without a template to move (a first sync, a change of configuration) the pods that stand are the Target's.
+    let moves = |key: &ObjectKey| rollout.stable_hashes.is_empty() || rollout.stable_hashes.contains_key(key);
     let of = |is_target: bool, part: fn(&Workload, &str) -> String| {
-        let parts: Vec<String> = rollout
-            .stable_hashes
-            .iter()
-            .filter_map(|(key, stable)| {
-                let workload = live.workloads.get(key)?;
-                let hash = if is_target { workload.current()?.hash.as_str() } else { stable.as_str() };
-                Some(part(workload, hash))
-            })
-            .collect();
-        parts.join("|")
+        let workloads = live.workloads.iter().filter(|(key, _)| moves(key));
+        let parts = workloads.filter_map(|(key, workload)| {
+            let stable = rollout.stable_hashes.get(key).map(String::as_str);
+            let hash = if is_target { workload.current()?.hash.as_str() } else { stable? };
+            Some(part(workload, hash))
+        });
+        parts.collect::<Vec<_>>().join("|")
     };
     let hash: fn(&Workload, &str) -> String = |_, hash| hash.to_owned();
     let pods: fn(&Workload, &str) -> String = |workload, hash| format!("{}-{hash}-.+", workload.object.key.name);

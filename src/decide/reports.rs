@@ -22,9 +22,10 @@ pub(super) fn report(draft: &Draft<'_>) -> Report {
         phase = Phase::Drifted;
     }
     let sync = match (phase, draft.s.declared) {
-        (Phase::SourceFailed, _) | (_, Declared::Broken { .. }) => SyncStatus::Unknown,
+        (Phase::SourceFailed, _) => SyncStatus::Unknown,
+        (_, Declared::Broken { .. }) if draft.record.rollout.is_none() => SyncStatus::Unknown,
         (Phase::Idle | Phase::Unhealthy, _) if is_declared => SyncStatus::Synced,
-        (_, Declared::Ready { .. } | Declared::Removed { .. }) => SyncStatus::OutOfSync,
+        (_, Declared::Ready { .. } | Declared::Broken { .. } | Declared::Removed { .. }) => SyncStatus::OutOfSync,
     };
     let fact = draft.facts.first().cloned().map(|(fact, since)| Blocking { fact, since });
     let health = shown_health(draft, phase, observed, fact.as_ref());

@@ -5,7 +5,7 @@
 //! Git and no clock.
 //!
 //! Reading order: [`parse_file`] turns one file into a [`ParsedFile`] (`tree` reads YAML with positions, `shape` says
-//! which fields there are, `read` reads them, `application` and `plan` know what they mean); [`assemble`] puts the files
+//! which fields there are, `read` reads them, `application` and `plan` know what they mean); [`assemble()`] puts the files
 //! together. `shape` is also what [`schemas`] is made of, so that the schema cannot disagree with the parser.
 //!
 //! One bad file holds back only the apps that it declares.

@@ -211,7 +211,7 @@ fn absent(branch: &str, has_refs: bool) -> SourceError {
     if has_refs {
         SourceError::NoBranch(branch.to_owned())
     } else {
-        SourceError::NoRepository("it has no commits".to_owned())
+        SourceError::NoRepository(format!("it has no commits, and no branch `{branch}`"))
     }
 }
 

@@ -39,7 +39,10 @@ async fn missing_local_things_are_told_apart_and_found_once_there() {
     let missing = GitSource::open(fixture.settings(fixture.path("later").to_str().unwrap())).unwrap();
     assert!(matches!(missing.poll(None, None).await, Err(SourceError::NoRepository(_))));
     let source = GitSource::open(fixture.settings(fixture.path("work").to_str().unwrap())).unwrap();
-    assert_eq!(source.poll(None, None).await, Err(SourceError::NoRepository("it has no commits".to_owned())));
+    assert_eq!(
+        source.poll(None, None).await,
+        Err(SourceError::NoRepository("it has no commits, and no branch `main`".to_owned()))
+    );
     fixture.git(&["checkout", "-q", "-b", "other"]);
     fixture.git(&["commit", "-q", "--allow-empty", "-m", "elsewhere"]);
     assert_eq!(source.poll(None, None).await, Err(SourceError::NoBranch("main".to_owned())));

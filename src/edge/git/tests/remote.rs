@@ -118,7 +118,7 @@ async fn missing_things_are_told_apart() {
     let source = fixture.open(&server);
     for manner in [Manner::Serve, Manner::Old] {
         server.behave(manner);
-        let empty = SourceError::NoRepository("it has no commits".to_owned());
+        let empty = SourceError::NoRepository("it has no commits, and no branch `main`".to_owned());
         assert_eq!(source.poll(None, None).await, Err(empty));
     }
     fixture.write("readme", "hello\n");
