@@ -162,6 +162,8 @@ fn a_repository_without_a_commit_is_waited_for() {
 #[test]
 fn a_vanished_branch_deletes_nothing() {
     let story = Story::begin_with("no-branch", &pruned());
+    // Another branch stays, so that it is not the repository that is empty.
+    story.repo.git(&["push", "--quiet", "origin", "HEAD:refs/heads/other"]);
     let start = story.mark();
 
     story.repo.delete_remote_branch("main");

@@ -158,6 +158,15 @@ impl Agent {
         series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
+    /// What the agent counts at present, for a story that failed.
+    pub(crate) fn figures(&self) -> String {
+        let address = lock(&self.running).as_ref().and_then(|running| running.ops);
+        let answer = address.and_then(|address| http::get(address, "/metrics", None).ok());
+        let text = answer.map(|answer| answer.body).unwrap_or_default();
+        let ours = text.lines().filter(|line| line.starts_with("tidegate_") && !line.contains("_bucket"));
+        format!("the agent's figures:\n{}\n", ours.collect::<Vec<_>>().join("\n"))
+    }
+
     /// Waits until the agent has looked at Git again after this moment, and has had time for a whole pass on what it saw:
     /// the poll under way may be older, the next one is not, and the one after it begins when that one's passes ran.
     #[track_caller]

@@ -1,7 +1,7 @@
 //! A metrics provider in the hands of the story: it has no data until the story opens the gate, so a wave stands for as
 //! long as the story needs it to, and not a moment longer.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,10 +64,26 @@ impl Drop for Gatekeeper {
     }
 }
 
+/// Reads a whole request: a socket that is closed over unread bytes is reset, and the answer may be lost with it.
+fn read_request(stream: &TcpStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream);
+    let mut body = 0;
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(("content-length", length)) = line.trim().to_ascii_lowercase().split_once(": ") {
+            body = length.parse().unwrap_or(0);
+        }
+    }
+    std::io::copy(&mut lines.take(body), &mut std::io::sink()).map(drop)
+}
+
 fn answer(mut stream: TcpStream, value: Option<f64>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut request = [0; 16 * 1024];
-    let _ = stream.read(&mut request)?;
+    read_request(&stream)?;
     let result = value.map_or_else(String::new, |value| format!(r#"{{"metric":{{}},"value":[0,"{value}"]}}"#));
     let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{result}]}}}}"#);
     let length = body.len();

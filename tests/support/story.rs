@@ -268,6 +268,7 @@ impl Story {
             |output| format!("$ tidegate validate\n{}", String::from_utf8_lossy(&output.stdout)),
         );
         if let Some(agent) = &self.agent {
+            text += &agent.figures();
             text += &agent.log_tail(80);
         }
         text
