@@ -195,13 +195,13 @@ fn tell_end(tell: &mut Tell<'_>, past: &Past) {
     match outcome {
         PastOutcome::Completed if *lane == Lane::FirstSync => {}
         PastOutcome::Completed => {
-            tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"))
+            tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"));
         }
         PastOutcome::Reverted => {
             tell(NoticeKind::Warning, "Reverted", format!("version {version} was reverted and is held: {reason}"));
         }
         PastOutcome::Withdrawn => {
-            tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {reason}"))
+            tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {reason}"));
         }
         PastOutcome::Held => {
             tell(
