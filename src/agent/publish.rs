@@ -13,6 +13,8 @@ use crate::world::{Part, World};
 
 /// A status that is on its way somewhere is written at most this often; a settled one is written at once.
 const STATUS_EVERY: Millis = Millis(1000);
+/// A first sync says nothing in status before this: most are over by then, and one write of state is saved.
+const FIRST_STATUS_AFTER: Millis = Millis::from_seconds(5);
 
 /// Publishes. Returns when a status that was held back is due.
 pub(super) async fn publish<W: World>(
@@ -45,8 +47,9 @@ pub(super) async fn publish<W: World>(
     let since = app.status_at.or(view.created_at).unwrap_or(now);
     let was_settled = app.status.as_ref().is_some_and(|status| status["conditions"][1]["status"] == "False");
     let is_transient = !is_settled && (keep::is_first_sync(app) || (app.status_at.is_some() && !was_settled));
-    if is_transient && !STATUS_EVERY.has_passed(since, now) {
-        return Some(STATUS_EVERY.after(since));
+    let every = if app.status_at.is_none() { FIRST_STATUS_AFTER } else { STATUS_EVERY };
+    if is_transient && !every.has_passed(since, now) {
+        return Some(every.after(since));
     }
     context.telemetry.state_written(StateWrite::Status);
     match context.world.update(&store::application::with_status(&object, status.clone()), Part::Status).await {

@@ -163,8 +163,10 @@ impl<W: World + 'static> Scheduler<W> {
             self.relist_at.remove(&scope);
             self.list(scope);
         }
-        let ready: Vec<AppName> = self.due.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
-        for name in ready {
+        let mut ready: Vec<(Timestamp, AppName)> =
+            self.due.iter().filter(|(_, at)| **at <= now).map(|(name, at)| (*at, name.clone())).collect();
+        ready.sort();
+        for (_, name) in ready {
             if self.passes >= PASSES_MAX {
                 break;
             }

@@ -42,7 +42,8 @@ impl Trace {
     /// Closes the pass.
     pub(super) fn into_passed(mut self, app: App, decided: Option<Timestamp>, publish_at: Option<Timestamp>) -> Passed {
         if self.again {
-            self.wake_at = Some(Timestamp::UNIX_EPOCH);
+            // Before all others: what was begun is finished first.
+            self.wake_at = Some(Timestamp::MIN);
         }
         for at in [decided, publish_at].into_iter().flatten() {
             self.wake(at);

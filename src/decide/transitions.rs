@@ -4,7 +4,7 @@ use super::{Draft, reconciling};
 use crate::model::history::{COMPLETED_MAX, PAST_WITH_WAVES_MAX};
 use crate::model::{
     Action, AppName, Application, Lane, Notice, NoticeKind, Past, PastOutcome, Position, Record, ReleaseRef,
-    RevertReason, Rollout, Timestamp, Verdict,
+    RevertReason, Rollout, Timestamp, Verdict, WaveRecord,
 };
 use crate::status::Phase;
 
@@ -130,66 +130,87 @@ fn finish_revert(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason
     end(draft, outcome, reason.to_string());
 }
 
-/// What people are told when an app's record changes from `old` to `new`.
+/// What people are told when an app's record changes from `old` to `new`. A first sync that goes well is not news: it has
+/// neither waves nor anything to go back to, and three Events for each of thousands of apps would cost more than their state.
 #[must_use]
 pub fn notices(app: &AppName, old: Option<&Record>, new: &Record) -> Vec<Notice> {
     let mut told = Vec::new();
     let mut tell = |kind, reason, message| told.push(Notice { app: app.clone(), kind, reason, message });
     let before = old.and_then(|record| record.rollout.as_ref());
     let ended = new.past.last().filter(|past| old.and_then(|old| old.past.last()).map(|past| past.id) != Some(past.id));
-    if let Some(past) = ended {
-        let version = &past.release.version;
-        match past.outcome {
-            PastOutcome::Completed => {
-                tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"));
-            }
-            PastOutcome::Reverted => tell(
-                NoticeKind::Warning,
-                "Reverted",
-                format!("version {version} was reverted and is held: {}", past.reason),
-            ),
-            PastOutcome::Withdrawn => {
-                tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {}", past.reason));
-            }
-            PastOutcome::Held => tell(
-                NoticeKind::Warning,
-                "FirstSyncEnded",
-                format!("version {version} is given up for a newer commit: {}", past.reason),
-            ),
-        }
-    }
-    let Some(now) = &new.rollout else { return told };
-    let same = before.filter(|before| before.id == now.id);
-    if same.is_none() {
+    let now = new.rollout.as_ref();
+    let same = before.filter(|before| now.map(|now| now.id).or(ended.map(|past| past.id)) == Some(before.id));
+    if let Some(now) = now.filter(|now| same.is_none() && now.lane != Lane::FirstSync) {
         tell(NoticeKind::Normal, "RolloutStarted", format!("version {} by lane {:?}", now.target.version, now.lane));
     }
-    for (index, wave) in now.waves.iter().enumerate() {
-        let known = same.and_then(|same| same.waves.get(index));
-        if known.is_none() {
-            tell(NoticeKind::Normal, "WaveStarted", format!("wave {} of version {}", wave.name, now.target.version));
-        }
-        for gate in wave.gates.iter().filter(|gate| !known.is_some_and(|known| known.gates.contains(gate))) {
-            let (kind, reason) = if gate.verdict == Verdict::Pass {
-                (NoticeKind::Normal, "GateOpened")
-            } else {
-                (NoticeKind::Warning, "GateShut")
-            };
-            tell(kind, reason, format!("gate {} of wave {}: {}", gate.gate, wave.name, gate.reason));
-        }
-        if wave.ready_at.is_some() && known.is_none_or(|known| known.ready_at.is_none()) {
-            tell(NoticeKind::Normal, "WaveReady", format!("wave {} of version {}", wave.name, now.target.version));
-        }
+    let known = same.map_or(&[][..], |same| &same.waves);
+    match (now, ended) {
+        (Some(now), _) if now.lane == Lane::FirstSync => {}
+        (Some(now), _) => tell_waves(&mut tell, &now.target.version, &now.waves, known),
+        (None, Some(past)) if past.lane == Lane::FirstSync => {}
+        (None, Some(past)) => tell_waves(&mut tell, &past.release.version, &past.waves, known),
+        (None, None) => {}
     }
-    match (&now.position, same.map(|same| &same.position)) {
-        (Position::Reverting { reason, .. }, before) if !matches!(before, Some(Position::Reverting { .. })) => {
+    match (now.map(|now| &now.position), same.map(|same| &same.position)) {
+        (Some(Position::Reverting { reason, .. }), before) if !matches!(before, Some(Position::Reverting { .. })) => {
             tell(NoticeKind::Warning, "Reverting", reason.to_string());
         }
-        (Position::Held { reason, .. }, before) if !matches!(before, Some(Position::Held { .. })) => {
+        (Some(Position::Held { reason, .. }), before) if !matches!(before, Some(Position::Held { .. })) => {
             tell(NoticeKind::Warning, "Held", reason.to_string());
         }
         _ => {}
     }
+    if let Some(past) = ended {
+        tell_end(&mut tell, past);
+    }
     told
+}
+
+type Tell<'a> = dyn FnMut(NoticeKind, &'static str, String) + 'a;
+
+fn tell_waves(tell: &mut Tell<'_>, version: &str, waves: &[WaveRecord], known: &[WaveRecord]) {
+    for (index, wave) in waves.iter().enumerate() {
+        let known = known.get(index);
+        if known.is_none() {
+            tell(NoticeKind::Normal, "WaveStarted", format!("wave {} of version {version}", wave.name));
+        }
+        if wave.ready_at.is_some() && known.is_none_or(|known| known.ready_at.is_none()) {
+            tell(NoticeKind::Normal, "WaveReady", format!("wave {} of version {version}", wave.name));
+        }
+        for gate in wave.gates.iter().filter(|gate| !known.is_some_and(|known| known.gates.contains(gate))) {
+            let (kind, reason) = match gate.verdict {
+                Verdict::Pass => (NoticeKind::Normal, "GateOpened"),
+                Verdict::Fail | Verdict::NoData | Verdict::Error | Verdict::Inconclusive => {
+                    (NoticeKind::Warning, "GateShut")
+                }
+            };
+            tell(kind, reason, format!("gate {} of wave {}: {}", gate.gate, wave.name, gate.reason));
+        }
+    }
+}
+
+fn tell_end(tell: &mut Tell<'_>, past: &Past) {
+    let Past { release, lane, outcome, reason, .. } = past;
+    let version = &release.version;
+    match outcome {
+        PastOutcome::Completed if *lane == Lane::FirstSync => {}
+        PastOutcome::Completed => {
+            tell(NoticeKind::Normal, "RolloutCompleted", format!("version {version} is the new Stable"));
+        }
+        PastOutcome::Reverted => {
+            tell(NoticeKind::Warning, "Reverted", format!("version {version} was reverted and is held: {reason}"));
+        }
+        PastOutcome::Withdrawn => {
+            tell(NoticeKind::Normal, "Withdrawn", format!("version {version} was taken back: {reason}"));
+        }
+        PastOutcome::Held => {
+            tell(
+                NoticeKind::Warning,
+                "FirstSyncEnded",
+                format!("version {version} is given up for a newer commit: {reason}"),
+            );
+        }
+    }
 }
 
 /// Kept Releases that nothing refers to any more: older than the past that is remembered.
