@@ -41,16 +41,17 @@ fn main() {
     let objects = as_f64(fleet.objects());
     let raw = (before + after) / 2.0;
     let per_second = objects / raw;
-    let required = objects + sync.state_writes;
-    let (count, writes) = (fleet.objects(), sync.object_writes + sync.state_writes);
-    let (ratio, per_app) = (required / per_second / sync.seconds, sync.state_writes / as_f64(apps));
+    let state_writes = sync.records + sync.statuses + sync.releases;
+    let required = objects + state_writes;
+    let (count, writes) = (fleet.objects(), sync.object_writes + state_writes);
+    let (ratio, per_app) = (required / per_second / sync.seconds, state_writes / as_f64(apps));
     println!(
         "bench raw-apply objects={count} seconds={raw:.2} before={before:.2} after={after:.2} per_second={per_second:.0}"
     );
     println!(
         "bench first-sync N={apps} ratio={ratio:.2} seconds={:.2} writes={writes:.0} writes_per_app={per_app:.2} \
-         objects_seconds={:.2} events={:.0} renders={:.0}",
-        sync.seconds, sync.objects_seconds, sync.events, sync.renders
+         records={:.0} statuses={:.0} releases={:.0} objects_seconds={:.2} events={:.0} renders={:.0}",
+        sync.seconds, sync.records, sync.statuses, sync.releases, sync.objects_seconds, sync.events, sync.renders
     );
 }
 
@@ -62,8 +63,12 @@ struct Sync {
     seconds: f64,
     /// Applies of the apps' objects, as the API server counted them.
     object_writes: f64,
-    /// Writes of Application resources, their status and kept Releases.
-    state_writes: f64,
+    /// Writes of Application resources.
+    records: f64,
+    /// Writes of their status.
+    statuses: f64,
+    /// Writes of kept Releases.
+    releases: f64,
     /// Kubernetes Events written meanwhile, by whomever.
     events: f64,
     /// Apps rendered.
@@ -110,8 +115,8 @@ fn first_sync(plane: &Plane, fleet: &Fleet) -> Sync {
     let counted = Counted::now(plane).since(&counted);
     let renders = agent.metric("tidegate_renders_total", &[]);
     agent.stop();
-    let Counted { objects: object_writes, state: state_writes, events } = counted;
-    Sync { objects_seconds, seconds, object_writes, state_writes, events, renders }
+    let Counted { objects: object_writes, records, statuses, releases, events } = counted;
+    Sync { objects_seconds, seconds, object_writes, records, statuses, releases, events, renders }
 }
 
 fn is_settled(app: &serde_json::Value) -> bool {
@@ -121,7 +126,9 @@ fn is_settled(app: &serde_json::Value) -> bool {
 /// Writes as the API server counts them.
 struct Counted {
     objects: f64,
-    state: f64,
+    records: f64,
+    statuses: f64,
+    releases: f64,
     events: f64,
 }
 
@@ -138,12 +145,16 @@ impl Counted {
             writes.filter(|line| has(line)).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
         };
         let resource = |line: &str, name: &str| line.contains(&format!("resource=\"{name}\""));
+        let is_app = |line: &str| line.contains("group=\"tidegate.dev\"");
+        let is_status = |line: &str| line.contains("subresource=\"status\"");
         let plain = ["configmaps", "deployments", "services", "serviceaccounts"];
         Self {
             // Only the agent and the raw run apply; controllers create and update.
             objects: sum(&|line| line.contains("verb=\"APPLY\"") && plain.iter().any(|name| resource(line, name))),
             // Nobody else writes these in a cluster without users.
-            state: sum(&|line| line.contains("group=\"tidegate.dev\"") || resource(line, "secrets")),
+            records: sum(&|line| is_app(line) && !is_status(line)),
+            statuses: sum(&|line| is_app(line) && is_status(line)),
+            releases: sum(&|line| resource(line, "secrets")),
             events: sum(&|line| resource(line, "events")),
         }
     }
@@ -151,7 +162,9 @@ impl Counted {
     fn since(&self, earlier: &Self) -> Self {
         Self {
             objects: self.objects - earlier.objects,
-            state: self.state - earlier.state,
+            records: self.records - earlier.records,
+            statuses: self.statuses - earlier.statuses,
+            releases: self.releases - earlier.releases,
             events: self.events - earlier.events,
         }
     }
