@@ -11,6 +11,8 @@ mod removal;
 mod reports;
 mod requests;
 mod rolling;
+#[cfg(test)]
+mod tests;
 mod transitions;
 
 use std::collections::BTreeMap;

@@ -28,6 +28,11 @@ const OBJECTS_MAX: usize = 4_000_000;
 /// Where a fetch puts the head before it is ours.
 const FETCHED: &str = "refs/tidegate/fetched";
 
+/// The lock of the store folder is tried this often ...
+const LOCK_TRIES_MAX: u32 = 30;
+/// ... this far apart: three seconds in all, within the deadline of a poll.
+const LOCK_TRY_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Why a poll failed inside this edge.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -87,7 +92,7 @@ impl Store {
         let broken = |error: std::io::Error| SourceError::Corrupt(format!("the store cannot be used: {error}"));
         std::fs::create_dir_all(&self.folder).map_err(broken)?;
         let lock = File::create(self.folder.join("lock")).map_err(broken)?;
-        match lock.try_lock() {
+        match patiently_locked(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(SourceError::Unreachable("another agent uses the store folder".to_owned()));
@@ -266,4 +271,15 @@ fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
 
 fn stuck(error: &std::io::Error) -> Failure {
     Failure::Store(format!("the store cannot be written: {error}"))
+}
+
+/// A holder that is just ending gives the lock back within moments: a restart is no second agent.
+fn patiently_locked(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES_MAX {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_TRY_EVERY),
+            taken => return taken,
+        }
+    }
+    lock.try_lock()
 }
