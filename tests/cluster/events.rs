@@ -80,7 +80,7 @@ fn a_restarted_api_server_is_waited_for() {
     story.plane.say("start apiserver");
     story.wait_settled("web", "1.1.0");
     story.observer.wait("all pods are new", |state| state.runs("web", "1.1.0", 10));
-    let most = story.observer.log().max(start, crate::support::state::State::pods_total);
+    let most = story.observer.log().max(start, crate::support::state::State::replicas_total);
     assert!(most <= 13, "{}", story.observer.log().story());
 }
 

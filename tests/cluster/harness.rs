@@ -58,7 +58,7 @@ fn the_observer_counts_pods_at_every_event() {
     observer.wait("all pods are new", |state| state.runs("web", "1.1.0", 10) && state.pods().count() == 10);
     let log = observer.log();
     assert_eq!(log.gaps, 0);
-    assert_eq!(log.max(start, crate::support::state::State::pods_total), 11, "{}", log.story());
+    assert_eq!(log.max(start, crate::support::state::State::replicas_total), 11, "{}", log.story());
     assert_eq!(log.max_pods(start, "1.1.0"), 10);
     assert!(log.min_ready(start) >= 10, "{}", log.story());
     assert_eq!(log.uids_of(start, "1.1.0").len(), 10);

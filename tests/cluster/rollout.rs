@@ -19,12 +19,12 @@ fn a_good_bump_goes_through_three_waves_beside_the_old_pods() {
 
     let log = story.observer.log();
     let waves = log.by_wave(start, "web", "1.1.0");
-    assert_eq!(ends(&waves), [(10, 1), (10, 3), (0, 10)], "{}", log.story());
-    assert_eq!(waves[0].new_max, 1, "{}", log.story());
-    assert_eq!(waves[1].new_max, 3, "{}", log.story());
+    assert_eq!(ends(&waves), [(10, 1), (10, 3), (0, 10)], "{waves:#?}\n{}", log.story());
+    assert_eq!(waves[0].new_max, 1, "{waves:#?}\n{}", log.story());
+    assert_eq!(waves[1].new_max, 3, "{waves:#?}\n{}", log.story());
     // All ten old pods stay, and stay Ready, until the last wave; then the declared pace: 3 more, 2 fewer.
-    assert!(waves[..2].iter().all(|wave| wave.old_min == 10 && wave.ready_min >= 10), "{}", log.story());
-    assert!(waves[2].total_max <= 13 && waves[2].ready_min >= 8, "{}", log.story());
+    assert!(waves[..2].iter().all(|wave| wave.old_min == 10 && wave.ready_min >= 10), "{waves:#?}\n{}", log.story());
+    assert!(waves[2].total_max <= 13 && waves[2].ready_min >= 8, "{waves:#?}\n{}", log.story());
     log.assert_contained(start, "web", "1.1.0", &[1, 3, 10]);
 
     assert!(story.observer.now(|state| state.runs("web", "1.1.0", 10)), "{}", log.story());
@@ -48,8 +48,8 @@ fn in_place_old_pods_make_room_for_new_ones() {
 
     let log = story.observer.log();
     let waves = log.by_wave(start, "web", "1.1.0");
-    assert_eq!(ends(&waves), [(9, 1), (7, 3), (0, 10)], "{}", log.story());
-    assert!(waves.iter().all(|wave| wave.total_max <= 13 && wave.ready_min >= 8), "{}", log.story());
+    assert_eq!(ends(&waves), [(9, 1), (7, 3), (0, 10)], "{waves:#?}\n{}", log.story());
+    assert!(waves.iter().all(|wave| wave.total_max <= 13 && wave.ready_min >= 8), "{waves:#?}\n{}", log.story());
     log.assert_contained(start, "web", "1.1.0", &[1, 3, 10]);
     story.assert_declared_pace("web");
 }
@@ -65,9 +65,9 @@ fn in_place_without_surge_there_are_never_more_pods_than_declared() {
 
     let log = story.observer.log();
     let waves = log.by_wave(start, "web", "1.1.0");
-    assert_eq!(ends(&waves)[1..], [(7, 3), (0, 10)], "{}", log.story());
-    assert_eq!(waves[0].at_end.1, 1, "{}", log.story());
-    assert!(waves.iter().all(|wave| wave.total_max <= 10 && wave.ready_min >= 8), "{}", log.story());
+    assert_eq!(ends(&waves)[1..], [(7, 3), (0, 10)], "{waves:#?}\n{}", log.story());
+    assert_eq!(waves[0].at_end.1, 1, "{waves:#?}\n{}", log.story());
+    assert!(waves.iter().all(|wave| wave.total_max <= 10 && wave.ready_min >= 8), "{waves:#?}\n{}", log.story());
     log.assert_contained(start, "web", "1.1.0", &[1, 3, 10]);
 }
 

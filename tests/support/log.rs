@@ -50,7 +50,7 @@ pub(crate) struct WaveSeen {
     pub(crate) old_min: usize,
     /// Fewest ready pods of all versions.
     pub(crate) ready_min: usize,
-    /// Most pods of all versions.
+    /// Most pods that all ReplicaSets together wanted.
     pub(crate) total_max: usize,
     /// Old and new pods when the position moved on.
     pub(crate) at_end: (usize, usize),
@@ -176,8 +176,8 @@ impl Log {
         self.replay(since, |_, state| {
             let wave = state.app(app).filter(|app| app.target() == version).and_then(|app| app.wave());
             let Some(index) = wave else { return };
-            let (new, total, ready) = (state.pods_of(version), state.pods_total(), state.ready_total());
-            let old = total - new;
+            let (new, total, ready) = (state.pods_of(version), state.replicas_total(), state.ready_total());
+            let old = state.pods_total() - new;
             let first =
                 WaveSeen { index, new_max: new, old_min: old, ready_min: ready, total_max: total, at_end: (old, new) };
             let wave = seen.entry(index).or_insert(first);

@@ -115,6 +115,13 @@ impl State {
         sets.map(|set| set["spec"]["replicas"].as_i64().unwrap_or(0)).sum()
     }
 
+    /// Pods that all ReplicaSets together want. The bound for maxSurge: ReplicaSets act on their own, so for a moment one
+    /// may have created its pods before the other has deleted its.
+    pub(crate) fn replicas_total(&self) -> usize {
+        let wanted = self.all(Kind::ReplicaSet).map(|set| set["spec"]["replicas"].as_u64().unwrap_or(0)).sum::<u64>();
+        usize::try_from(wanted).expect("counts are small")
+    }
+
     /// Versions that have a ReplicaSet with pods wanted.
     pub(crate) fn active_versions(&self) -> BTreeSet<&str> {
         let active = self.all(Kind::ReplicaSet).filter(|set| set["spec"]["replicas"].as_i64().unwrap_or(0) > 0);
