@@ -46,8 +46,10 @@ pub(super) fn judge(
     }
     for name in &wave.analysis {
         let Some(analysis) = rollout.plan.analysis(name) else { continue };
-        let taken = samples.get(name).map_or(&[][..], Vec::as_slice);
-        judge_analysis(&mut gates, analysis, taken, variables, wave, ready_at, now);
+        // Samples from before the pods were Ready (again) say nothing about them (S2).
+        let taken: Vec<Measurement> =
+            samples.get(name).into_iter().flatten().filter(|sample| sample.at >= ready_at).cloned().collect();
+        judge_analysis(&mut gates, analysis, &taken, variables, wave, ready_at, now);
     }
     gates
 }

@@ -164,20 +164,23 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
         return shut(draft, rollout, "health", message);
     }
     if let Some(key) = reconciling::paused_by_user(draft) {
-        draft.phase = Phase::Waiting;
-        return draft.blocked_since(
-            format!("{key} is paused by `kubectl rollout pause`: resume it to go on"),
-            record.started_at,
-        );
+        let fact = format!("{key} is paused by `kubectl rollout pause`: resume it to go on");
+        return stand_still(draft, index, record, wave.timeout, fact);
     }
     if index + 1 < waves.len() && is_scaled_to_zero(draft, rollout) {
-        return wait_for_pods(draft, index, record, wave.timeout);
+        let fact = "it was scaled to 0: Stable stands, and the wave starts again with the first pod".to_owned();
+        reconciling::reconcile(draft);
+        return stand_still(draft, index, record, wave.timeout, fact);
     }
     if !draft.s.changes.is_empty() {
         reconciling::report_contention(draft);
         draft.blocked_since(format!("wave {} is being applied", wave.name), record.started_at);
         reconciling::reconcile(draft);
-        return check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
+        // Drift that is corrected during a long bake is no reason to turn back.
+        if record.ready_at.is_none() {
+            check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
+        }
+        return;
     }
     let (is_reached, missing) = reached(draft, rollout, index);
     let is_failing = !is_reached && FAILING_AFTER.has_passed(record.started_at, draft.s.now);
@@ -189,9 +192,16 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
             draft.wake(FAILING_AFTER.after(record.started_at));
         }
         draft.blocked_since(format!("wave {}: {missing}", wave.name), record.started_at);
-        // A wave that lost readiness gets the same time again from when its gates began.
-        let since = record.ready_at.unwrap_or(record.started_at);
-        return check_deadline(draft, rollout, since, &wave.name, &missing);
+        if record.ready_at.is_some() && is_lagging(draft, rollout) {
+            // The controller has yet to see our own last write: that is no loss of readiness.
+            return;
+        }
+        if record.ready_at.is_some() {
+            // Gates judge pods that are Ready throughout: a pod that died, or a node that was drained, starts them again,
+            // with the whole time to become Ready.
+            return restart_wave(draft, index, &record.name);
+        }
+        return check_deadline(draft, rollout, record.started_at, &wave.name, &missing);
     }
     let has_gates = wave.bake > Millis(0) || !wave.analysis.is_empty();
     let needs_ready = has_gates || rollout.lane != Lane::FirstSync;
@@ -208,25 +218,30 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     }
 }
 
+fn is_lagging(draft: &Draft<'_>, rollout: &Rollout) -> bool {
+    let mut workloads = rollout.stable_hashes.keys().filter_map(|key| draft.s.live.workloads.get(key));
+    workloads.any(|workload| !workload.is_observed())
+}
+
 fn is_scaled_to_zero(draft: &Draft<'_>, rollout: &Rollout) -> bool {
     let mut workloads = rollout.stable_hashes.keys().filter_map(|key| draft.s.live.workloads.get(key)).peekable();
     workloads.peek().is_some() && workloads.all(|workload| workload.n() == 0)
 }
 
-/// Somebody scaled to 0 in the middle of a wave: Stable's template stands, and the wave starts again when pods return.
-fn wait_for_pods(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, timeout: Millis) {
+/// Somebody keeps the wave from going on, and may. That time does not count: the wave's start moves along, with few
+/// writes, and its gates start again afterwards.
+fn stand_still(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, timeout: Millis, fact: String) {
     draft.phase = Phase::Waiting;
-    draft.blocked_since(
-        "it was scaled to 0: Stable stands, and the wave starts again with the first pod".to_owned(),
-        record.started_at,
-    );
-    reconciling::reconcile(draft);
-    // Time without pods does not count: the wave's start moves along, with few writes.
+    draft.blocked_since(fact, record.started_at);
     let is_stale = Millis(timeout.0 / 2).has_passed(record.started_at, draft.s.now);
     if record.ready_at.is_some() || is_stale {
-        let fresh = wave_record(&record.name, draft.s.now);
-        edit_wave(draft, index, |record| *record = fresh);
+        restart_wave(draft, index, &record.name);
     }
+}
+
+fn restart_wave(draft: &mut Draft<'_>, index: usize, name: &str) {
+    let fresh = wave_record(name, draft.s.now);
+    edit_wave(draft, index, |record| *record = fresh);
 }
 
 /// Whether a workload's pods are judged by the health gate: those on Target's template.
