@@ -1,6 +1,7 @@
 //! Releases that are no new pod template: configuration only, replicas only, a first sync.
 
 use crate::support::fixture::{AppFixture, config_map};
+use crate::support::state::State;
 use crate::support::story::Story;
 
 #[test]
@@ -114,3 +115,47 @@ fn objects_that_were_there_before_are_adopted_only_from_named_managers() {
         Some("hello".to_owned())
     );
 }
+
+#[test]
+fn a_stateful_set_follows_in_one_step_after_the_last_wave() {
+    let mut story = Story::begin("trailing");
+    AppFixture::new("web").replicas(4).write(&story.repo, &story.namespace);
+    story.repo.write("manifests/web/store.yaml", STORE);
+    story.repo.commit_and_push("web 1.0.0 with its store");
+    story.start_agent();
+    story.wait_settled("web", "1.0.0");
+    let start = story.mark();
+
+    story.repo.bump("web", "1.1.0");
+    story.wait_settled("web", "1.1.0");
+
+    let log = story.observer.log();
+    let is_early = log.ever(start, |state| {
+        let is_out = state.pods().any(|pod| pod.name().starts_with("store-") && pod.version() == "1.1.0");
+        is_out && state.app("web").is_some_and(|app| app.target() == "1.1.0" && app.position() != "trailing")
+    });
+    assert!(!is_early, "the store waits for the last wave\n{}", log.story());
+    let store = |state: &State| state.pods().filter(|pod| pod.name().starts_with("store-")).count();
+    assert_eq!(story.observer.now(store), 2);
+    assert!(story.observer.now(|state| state.live_pods().all(|pod| pod.version() == "1.1.0" && pod.is_ready())));
+}
+
+const STORE: &str = "apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: store
+spec:
+  replicas: 2
+  serviceName: web
+  selector:
+    matchLabels:
+      app: store
+  template:
+    metadata:
+      labels:
+        app: store
+    spec:
+      containers:
+      - name: store
+        image: registry.example/web:0.0.0
+";

@@ -204,3 +204,20 @@ fn the_next_good_commit_after_a_revert_goes_on_from_stable() {
     assert_eq!(log.max_pods(start, "1.1.0-crash"), 0, "{}", log.story());
     assert_eq!(story.app("web", |app| app.held("version").to_owned()), "");
 }
+
+#[test]
+fn a_shut_gate_waits_for_a_person_where_the_application_says_so() {
+    let story = Story::begin_with("manual", &AppFixture::new("web").spec("rollback: manual"));
+    let start = story.mark();
+
+    story.repo.bump("web", "1.1.0-crash");
+    story.wait_app("web", "is held in its wave", |app| app.position() == "held" && app.health() == "Degraded");
+    story.agent().await_polls();
+    assert_eq!(story.observer.now(|state| (state.pods_of("1.0.0"), state.pods_of("1.1.0-crash"))), (10, 1));
+
+    let (out, error, code) = story.tidegate("abort web");
+    assert_eq!(code, 0, "{out}{error}");
+    story.wait_app("web", "is back", |app| app.rollout().is_none() && app.quarantine() == ["1.1.0-crash"]);
+    story.wait_held("web", "1.1.0-crash");
+    assert_taken_back(&story, start, "1.1.0-crash");
+}
