@@ -8,9 +8,7 @@ use serde_json::Value;
 use super::sight::Trace;
 use super::{App, Context, recover};
 use crate::decide::notices;
-use crate::model::{
-    Declared, Digest, GroupKind, Lane, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb,
-};
+use crate::model::{Declared, Digest, GroupKind, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb};
 use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
@@ -281,10 +279,4 @@ pub(super) fn event<W: World>(context: &Context<W>, app: &App, notice: &Notice) 
     let uid = app.object.as_ref().map(Object::uid).unwrap_or_default();
     let nonce = u64::from_le_bytes(context.world.random()[..8].try_into().expect("eight bytes of 32"));
     store::notice::event(notice, &context.namespace, uid, context.world.now(), nonce)
-}
-
-/// Whether the app's first sync is under way: what it says of itself may wait a little.
-pub(super) fn is_first_sync(app: &App) -> bool {
-    let rollout = app.history.record.as_ref().and_then(|record| record.rollout.as_ref());
-    rollout.is_some_and(|rollout| rollout.lane == Lane::FirstSync)
 }

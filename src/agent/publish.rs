@@ -46,7 +46,7 @@ pub(super) async fn publish<W: World>(
     let is_settled = matches!(view.report.phase, Phase::Idle | Phase::Held | Phase::SourceFailed | Phase::Waiting);
     let since = app.status_at.or(view.created_at).unwrap_or(now);
     let was_settled = app.status.as_ref().is_some_and(|status| status["conditions"][1]["status"] == "False");
-    let is_transient = !is_settled && (keep::is_first_sync(app) || (app.status_at.is_some() && !was_settled));
+    let is_transient = !is_settled && (app.status_at.is_none() || !was_settled);
     let every = if app.status_at.is_none() { FIRST_STATUS_AFTER } else { STATUS_EVERY };
     if is_transient && !every.has_passed(since, now) {
         return Some(every.after(since));

@@ -178,7 +178,11 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Wakes the app that an object belongs to, before or now.
     pub(super) fn touched(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
-        let app_of = |object: &Object| object.label(LABEL_APPLICATION).map(AppName::from);
+        // Another agent's app of the same name is none of ours; an object whose owner mark was taken away still is.
+        let is_foreign =
+            |object: &Object| object.annotation(ANNOTATION_OWNER).is_some_and(|owner| owner != self.context.owner);
+        let app_of =
+            |object: &Object| object.label(LABEL_APPLICATION).filter(|_| !is_foreign(object)).map(AppName::from);
         let now = self.cache.get(key);
         let name = if scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod") {
             now.or(before).and_then(|object| self.app_of_pods(object))
