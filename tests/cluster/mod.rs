@@ -14,4 +14,5 @@ mod restart;
 mod revert;
 mod rollout;
 mod scaling;
+mod secrets;
 mod source;
