@@ -1,7 +1,7 @@
 //! What people ask for through `tidegate.dev/request`: consumed once, answered in status.
 
 use super::{Draft, idle, rolling, transitions};
-use crate::model::{Declared, Lane, Position, RequestVerb, RevertReason, RollbackPolicy};
+use crate::model::{Declared, Lane, Position, RequestVerb, RevertReason};
 
 /// Answers a waiting request. The answer and the consumption are one state write.
 pub(super) fn answer(draft: &mut Draft<'_>) {
@@ -63,7 +63,7 @@ fn rollback(draft: &mut Draft<'_>) -> String {
 }
 
 fn retry(draft: &mut Draft<'_>) -> String {
-    let Declared::Ready { application, target } = draft.s.declared else {
+    let Declared::Ready { target, .. } = draft.s.declared else {
         return "refused: what Git declares is not known at present".to_owned();
     };
     let before = draft.record.quarantine.len();
@@ -72,7 +72,7 @@ fn retry(draft: &mut Draft<'_>) -> String {
     let is_held =
         draft.record.rollout.as_ref().is_some_and(|rollout| matches!(rollout.position, Position::Held { .. }));
     if is_held {
-        rolling::resume(draft, application.rollback == RollbackPolicy::Automatic);
+        rolling::resume(draft);
     }
     if is_freed || is_held { "trying again".to_owned() } else { "refused: nothing is held".to_owned() }
 }

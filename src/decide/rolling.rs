@@ -450,7 +450,7 @@ fn held(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason, since: 
 }
 
 /// A person tries the held wave again.
-pub(super) fn resume(draft: &mut Draft<'_>, _reverts_by_itself: bool) {
+pub(super) fn resume(draft: &mut Draft<'_>) {
     let index = draft.record.rollout.as_ref().map_or(0, |rollout| rollout.waves.len().saturating_sub(1));
     enter_wave(draft, index, None);
 }

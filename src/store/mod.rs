@@ -33,9 +33,9 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Our name, as label value, event source and field-manager prefix.
 pub const MANAGED_BY: &str = "tidegate";
 /// Label with the agent's owner id.
-pub const OWNER_LABEL: &str = "tidegate.dev/owner";
+pub const OWNER_LABEL: &str = crate::model::marks::ANNOTATION_OWNER;
 /// Label with the app's name.
-pub const APPLICATION_LABEL: &str = "tidegate.dev/application";
+pub const APPLICATION_LABEL: &str = crate::model::marks::LABEL_APPLICATION;
 /// Annotation by which people ask for something.
 pub const REQUEST_ANNOTATION: &str = "tidegate.dev/request";
 

@@ -1,7 +1,7 @@
 //! The first sync of N apps, as a fraction of what the API server itself can take, measured in the same run.
 //!
 //! `cargo run --profile quick --example bench -- [N]`. The raw limit is the server-side apply of the same objects with 32
-//! in flight, before and after, into namespaces of their own; see docs on performance for what the ratio means.
+//! in flight, before and after, into namespaces of their own; see docs/benchmarks.md for what the ratio means.
 #![allow(clippy::print_stdout, reason = "its output is its result")]
 
 use std::time::{Duration, Instant};
