@@ -14,6 +14,7 @@ pub mod health;
 pub mod model;
 pub mod observe;
 pub mod render;
+pub mod sim;
 pub mod stage;
 pub mod status;
 pub mod store;
