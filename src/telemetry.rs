@@ -247,6 +247,7 @@ impl Telemetry {
             Err(ApiError::TimedOut) => "timed_out",
             Err(ApiError::Unreachable(_)) => "unreachable",
             Err(ApiError::UnknownKind(_)) => "unknown_kind",
+            Err(ApiError::Deposed) => "deposed",
         };
         self.applies.get_or_create(&OutcomeLabel { outcome }).inc();
     }

@@ -9,13 +9,26 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::{AppName, GroupKind, Object, ObjectKey, Revision, Timestamp};
+use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Revision, Timestamp};
 use crate::status::AppView;
 
 /// What the agent may ask of the outside.
 pub trait World: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// How long this process has been running, by a clock that is never set: it only goes on. For the lease alone, since
+    /// it means nothing to any other process.
+    fn uptime(&self) -> Millis;
+
+    /// Returns once [`World::uptime`] is at least this.
+    fn wait(&self, until: Millis) -> impl Future<Output = ()> + Send;
+
+    /// Writes may start before this moment of [`World::uptime`], none later; `None`: no write at all, which is how it
+    /// begins. A write that would start later is answered with [`ApiError::Deposed`] and is not sent; that is looked at
+    /// last, right before the request goes out. Dry runs are no writes, and creating or updating a Lease is always let
+    /// through, since it is how an agent comes to lead.
+    fn lead(&self, until: Option<Millis>);
 
     /// Bytes that nobody can guess, for keys of ours.
     fn random(&self) -> [u8; 32];
@@ -224,6 +237,9 @@ pub enum ApiError {
     /// The API server does not serve this kind.
     #[error("the cluster does not know the kind {0}")]
     UnknownKind(String),
+    /// The write was not sent: see [`World::lead`].
+    #[error("this agent does not lead (any more)")]
+    Deposed,
 }
 
 impl ApiError {
@@ -242,7 +258,8 @@ impl ApiError {
             | Self::Owned(_)
             | Self::Invalid(_)
             | Self::Forbidden(_)
-            | Self::UnknownKind(_) => false,
+            | Self::UnknownKind(_)
+            | Self::Deposed => false,
         }
     }
 }

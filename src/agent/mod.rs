@@ -18,11 +18,17 @@ mod start;
 pub mod tick;
 mod watching;
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use crate::config::Config;
 use crate::edge::Outside;
 use crate::model::AppName;
 use crate::telemetry::Telemetry;
+use crate::world::World;
 
+pub use crate::status::Standing;
 pub use app::App;
 pub use schedule::Scheduler;
 
@@ -30,7 +36,7 @@ pub use schedule::Scheduler;
 #[derive(Debug)]
 pub struct Context<W> {
     /// The outside.
-    pub world: W,
+    pub world: Arc<W>,
     /// Namespace of the Application resources.
     pub namespace: String,
     /// Marks objects as ours.
@@ -54,6 +60,37 @@ pub struct Pace {
     pub branch: String,
 }
 
+/// What the agent's work depends on, beside the world.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespace of the Application resources and of the lease.
+    pub namespace: String,
+    /// Marks objects as ours.
+    pub owner: String,
+    /// Who this process is to the others that want to lead. No two that run at once may share it.
+    pub identity: String,
+    /// The pod that this process runs in, which is labelled when it leads.
+    pub pod: Option<String>,
+    /// How often things happen, and where they come from.
+    pub pace: Pace,
+}
+
+/// Stands by until elected, leads until deposed, stands by again; returns once the process is asked to end. Knows no edge
+/// by name: tests and simulations start here.
+pub async fn work<W: World + 'static>(
+    world: Arc<W>,
+    settings: Settings,
+    telemetry: &Telemetry,
+    standing: &watch::Sender<Standing>,
+) {
+    let Settings { namespace, owner, identity: _, pod: _, pace } = settings;
+    world.lead(Some(crate::model::Millis(u64::MAX)));
+    let started = start::start(world, &namespace, &owner, telemetry).await;
+    let Some(started) = started else { return };
+    standing.send_replace(Standing::Leading);
+    Scheduler::new(started, pace).run().await;
+}
+
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
@@ -61,8 +98,8 @@ pub struct Pace {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::new();
     let world = Outside::open(&config).await?;
-    let (ready_sender, ready) = tokio::sync::watch::channel(false);
-    let (stop_sender, stop) = tokio::sync::watch::channel(false);
+    let (standing_sender, standing) = watch::channel(Standing::default());
+    let (stop_sender, stop) = watch::channel(false);
     let (poke, mut poked) = tokio::sync::mpsc::channel::<AppName>(1);
     let hint = world.poke();
     let settings = crate::edge::server::Settings {
@@ -70,25 +107,26 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ops_address: config.ops_address,
         token_file: config.token_file.clone(),
     };
-    let server = crate::edge::server::serve(settings, world.board(), ready, telemetry.clone(), poke, stop).await?;
+    let server = crate::edge::server::serve(settings, world.board(), standing, telemetry.clone(), poke, stop).await?;
     let pokes = async {
         while poked.recv().await.is_some() {
             // A full channel is as good as sent: one hint that waits says all that a hundred would.
             let _sent = hint.try_send(());
         }
     };
-    let pace = Pace {
-        poll: crate::model::Millis(u64::try_from(config.poll_interval.as_millis()).unwrap_or(u64::MAX)),
-        path: config.path.clone(),
-        repository: config.repository.clone(),
-        branch: config.branch.clone(),
+    let settings = Settings {
+        namespace: config.namespace.clone(),
+        owner: config.owner.clone(),
+        identity: config.owner.clone(),
+        pod: None,
+        pace: Pace {
+            poll: crate::model::Millis(u64::try_from(config.poll_interval.as_millis()).unwrap_or(u64::MAX)),
+            path: config.path.clone(),
+            repository: config.repository.clone(),
+            branch: config.branch.clone(),
+        },
     };
-    let work = async {
-        let started = start::start(world, &config.namespace, &config.owner, &telemetry).await;
-        let Some(started) = started else { return };
-        ready_sender.send_replace(true);
-        Scheduler::new(started, pace).run().await;
-    };
+    let work = work(Arc::new(world), settings, &telemetry, &standing_sender);
     tokio::select! {
         () = work => {}
         () = pokes => {}

@@ -33,7 +33,7 @@ impl<W: World + 'static> Scheduler<W> {
         let (context, kinds, path) = (Arc::clone(&self.context), Arc::clone(&self.kinds), self.pace.path.clone());
         self.work.push(Box::pin(async move {
             let reading = Reading {
-                world: &context.world,
+                world: &*context.world,
                 kinds: &kinds,
                 secret_key: &context.secret_key,
                 telemetry: &context.telemetry,

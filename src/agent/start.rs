@@ -34,7 +34,7 @@ pub struct Started<W> {
 
 /// Waits until the cluster answers, and reads what is stored. `None` when the process is asked to end meanwhile.
 pub(super) async fn start<W: World>(
-    world: W,
+    world: Arc<W>,
     namespace: &str,
     owner: &str,
     telemetry: &Telemetry,
@@ -46,7 +46,7 @@ pub(super) async fn start<W: World>(
     };
     let scope = namespaced(GroupKind::new(store::GROUP, store::KIND), store::VERSION);
     loop {
-        match read(&world, namespace, owner, &scope).await {
+        match read(&*world, namespace, owner, &scope).await {
             Ok((kinds, secret_key, listed)) => {
                 let (namespace, owner, telemetry) = (namespace.to_owned(), owner.to_owned(), telemetry.clone());
                 let context = Context { world, namespace, owner, secret_key, telemetry };

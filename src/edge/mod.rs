@@ -23,7 +23,7 @@ use self::cluster::{Cluster, ClusterError, RequestCounts};
 use self::git::{GitSettings, GitSource};
 use self::measure::Providers;
 use crate::config::Config;
-use crate::model::{AppName, Object, ObjectKey, Timestamp};
+use crate::model::{AppName, Millis, Object, ObjectKey, Timestamp};
 use crate::status::{AppView, Board};
 use crate::world::{
     ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
@@ -117,6 +117,18 @@ impl Outside {
 impl World for Outside {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn uptime(&self) -> Millis {
+        self.cluster.uptime()
+    }
+
+    async fn wait(&self, until: Millis) {
+        self.cluster.wait(until).await;
+    }
+
+    fn lead(&self, until: Option<Millis>) {
+        self.cluster.lead(until);
     }
 
     fn random(&self) -> [u8; 32] {

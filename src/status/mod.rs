@@ -9,9 +9,11 @@ pub(crate) mod fixture;
 pub mod native;
 pub mod report;
 pub mod resource;
+pub mod standing;
 pub mod view;
 mod wire;
 
 pub use report::{Blocking, Phase, Report, Resource, SyncStatus};
 pub use resource::resource_status;
+pub use standing::Standing;
 pub use view::{AppView, Board};

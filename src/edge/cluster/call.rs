@@ -2,8 +2,10 @@
 //! time, bytes and requests in flight; it retries nothing.
 
 use std::error::Error as _;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
@@ -14,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::counts::{RequestCounts, Verb};
 use super::refusal::{self, cut};
+use super::term::Term;
 use crate::edge::cause::innermost;
 use crate::model::GroupKind;
 use crate::world::ApiError;
@@ -35,12 +38,14 @@ pub(super) struct Call {
     content: Option<(&'static str, Vec<u8>)>,
     /// What the call is about: refusals of Secrets are told more tersely.
     kind: GroupKind,
+    /// Whether only an agent that leads may send it.
+    is_guarded: bool,
 }
 
 impl Call {
     /// A call that only reads.
     pub(super) fn read(verb: Verb, target: String, kind: GroupKind) -> Self {
-        Self { verb, method: Method::GET, target, accept: "application/json", content: None, kind }
+        Self { verb, method: Method::GET, target, accept: "application/json", content: None, kind, is_guarded: false }
     }
 
     /// A call that changes something.
@@ -52,7 +57,13 @@ impl Call {
         (content_type, body): (&'static str, &Value),
     ) -> Self {
         let content = Some((content_type, body.to_string().into_bytes()));
-        Self { verb, method, target, accept: "application/json", content, kind }
+        Self { verb, method, target, accept: "application/json", content, kind, is_guarded: true }
+    }
+
+    /// The same call, sent whether this agent leads or not.
+    pub(super) fn unguarded(mut self) -> Self {
+        self.is_guarded = false;
+        self
     }
 
     /// The same call, answered in another form.
@@ -70,13 +81,15 @@ pub(super) struct Caller {
     pub(super) writes: Semaphore,
     /// Requests so far.
     pub(super) counts: Arc<RequestCounts>,
+    /// Until when writes may start.
+    pub(super) term: Term,
 }
 
 impl Caller {
     /// Sends through this client, at most so many reads and so many writes at once.
     pub(super) fn new(client: kube::Client, in_flight_max: usize) -> Self {
         let permits = || Semaphore::new(in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
-        Self { client, reads: permits(), writes: permits(), counts: Arc::new(RequestCounts::default()) }
+        Self { client, reads: permits(), writes: permits(), counts: Arc::default(), term: Term::new() }
     }
 
     /// Sends a call and reads the whole answer.
@@ -85,18 +98,17 @@ impl Caller {
         let in_flight = if is_write { &self.writes } else { &self.reads };
         // Waiting for a permit is bounded by the calls before, each at most CALL_TIMEOUT long.
         let _permit = in_flight.acquire().await.expect("the semaphore is never closed");
-        let exchange = async {
+        let exchange = std::pin::pin!(async {
             let body = self.open(call).await?.into_body();
             collect(body).await.map_err(|lost| lost.into_error(is_write))
-        };
-        let bytes = tokio::time::timeout(CALL_TIMEOUT, exchange).await.map_err(|_elapsed| ApiError::TimedOut)??;
+        });
+        let bytes = in_time(exchange).await?;
         serde_json::from_slice(&bytes).map_err(|_source| ApiError::Server("its answer is no JSON".to_owned()))
     }
 
     /// Sends a call and leaves the answer's body to be read. The caller limits time.
     pub(super) async fn open(&self, call: Call) -> Result<Response<Body>, ApiError> {
-        let Call { verb, method, target, accept, content, kind } = call;
-        self.counts.count(verb);
+        let Call { verb, method, target, accept, content, kind, is_guarded } = call;
         let mut request = Request::builder().method(method).uri(target).header(header::ACCEPT, accept);
         let body = match content {
             None => Body::empty(),
@@ -106,6 +118,10 @@ impl Caller {
             }
         };
         let request = request.body(body).map_err(|_source| ApiError::Invalid("its path is no URL".to_owned()))?;
+        if is_guarded && !self.term.may_write() {
+            return Err(ApiError::Deposed);
+        }
+        self.counts.count(verb);
         let response = self.client.send(request).await.map_err(|error| unsent(error, verb.is_write()))?;
         let status = response.status();
         if status.is_success() {
@@ -116,6 +132,19 @@ impl Caller {
         let bytes = collect(response.into_body()).await.unwrap_or_default();
         Err(refusal::from_answer(status.as_u16(), retry_after_seconds, &bytes, &kind))
     }
+}
+
+/// Gives an exchange [`CALL_TIMEOUT`], by the clock and before anything else is done for it: a process that was frozen in
+/// the middle of a call must not go on sending once it is thawed, even when timers are told later than sockets.
+async fn in_time<T>(mut exchange: Pin<&mut impl Future<Output = Result<T, ApiError>>>) -> Result<T, ApiError> {
+    let started = Instant::now();
+    let watched = std::future::poll_fn(|context| {
+        if started.elapsed() >= CALL_TIMEOUT {
+            return Poll::Ready(Err(ApiError::TimedOut));
+        }
+        exchange.as_mut().poll(context)
+    });
+    tokio::time::timeout(CALL_TIMEOUT, watched).await.unwrap_or(Err(ApiError::TimedOut))
 }
 
 /// Why an answer did not arrive whole.

@@ -6,6 +6,7 @@ mod counts;
 mod kinds;
 mod path;
 mod refusal;
+mod term;
 mod watch;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ use self::kinds::{KindTable, Known};
 use self::watch::Watches;
 use super::query::encode_pairs;
 use crate::model::marks::FIELD_MANAGER;
-use crate::model::{ClusterName, GroupKind, Object, ObjectKey};
+use crate::model::{ClusterName, GroupKind, Millis, Object, ObjectKey};
 use crate::world::{ApiError, ApplyOptions, Event, Kinds, Listed, Part, Preconditions, Scope};
 
 /// How long a connection may take to come about: less than a call may (5 s), so that the report says which it was.
@@ -110,6 +111,21 @@ impl Cluster {
         Ok(Self { api: Arc::new(api), watches: Watches::new() })
     }
 
+    /// See [`crate::world::World::uptime`].
+    pub(super) fn uptime(&self) -> Millis {
+        self.api.caller.term.uptime()
+    }
+
+    /// See [`crate::world::World::wait`].
+    pub(super) async fn wait(&self, until: Millis) {
+        self.api.caller.term.wait(until).await;
+    }
+
+    /// See [`crate::world::World::lead`].
+    pub(super) fn lead(&self, until: Option<Millis>) {
+        self.api.caller.term.lead(until);
+    }
+
     /// How many requests were sent, by verb.
     #[must_use]
     pub fn request_counts(&self) -> Arc<RequestCounts> {
@@ -177,7 +193,7 @@ impl Cluster {
         let Object { key, version, body } = object;
         let home = path::home(key, version, &self.api.find(&key.kind, version).await?)?;
         let target = format!("{home}?{}", write_query(FIELD_MANAGER));
-        let call = Call::write(Verb::Create, Method::POST, target, key.kind.clone(), (JSON, body));
+        let call = guarded(key, Call::write(Verb::Create, Method::POST, target, key.kind.clone(), (JSON, body)));
         self.api.send_for_object(key, version, call).await
     }
 
@@ -186,7 +202,7 @@ impl Cluster {
         let Object { key, version, body } = object;
         let path = path::object(key, version, &self.api.find(&key.kind, version).await?, part)?;
         let target = format!("{path}?{}", write_query(FIELD_MANAGER));
-        let call = Call::write(Verb::Update, Method::PUT, target, key.kind.clone(), (JSON, body));
+        let call = guarded(key, Call::write(Verb::Update, Method::PUT, target, key.kind.clone(), (JSON, body)));
         self.api.send_for_object(key, version, call).await
     }
 
@@ -202,6 +218,7 @@ impl Cluster {
         }
         let target = format!("{path}?{}&{}", write_query(manager), encode_pairs(&more));
         let call = Call::write(Verb::Apply, Method::PATCH, target, key.kind.clone(), (APPLY_PATCH, body));
+        let call = if is_dry_run { call.unguarded() } else { call };
         self.api.send_for_object(key, version, call).await
     }
 
@@ -235,6 +252,12 @@ impl Cluster {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Creating and updating a Lease is open to an agent that does not lead: it is how it comes to. What applications declare
+/// is applied, never created or updated, so a Lease of theirs is guarded like everything else.
+fn guarded(key: &ObjectKey, call: Call) -> Call {
+    if key.kind.is("coordination.k8s.io", "Lease") { call.unguarded() } else { call }
 }
 
 fn write_query(manager: &str) -> String {

@@ -21,7 +21,9 @@ fn connect(script: &Script) -> Cluster {
     let mut settings = kube::Config::new(script.base_url.parse().unwrap());
     // The host may have no certificates, and none is needed here.
     settings.accept_invalid_certs = true;
-    Cluster::connect(settings, 4).unwrap()
+    let cluster = Cluster::connect(settings, 4).unwrap();
+    cluster.lead(Some(Millis(u64::MAX)));
+    cluster
 }
 
 /// What Kubernetes 1.36 answers, cut down.
@@ -349,4 +351,42 @@ async fn a_silent_watch_ends_at_its_deadline() {
     let (_script, cluster) = open(vec![Answer::chunks(&[]).left_open()]).await;
     let ended = cluster.watches.follow_late(&cluster.api, &maps()).await;
     assert_eq!(ended, Err(ApiError::TimedOut));
+}
+
+#[tokio::test]
+async fn no_write_goes_out_unless_this_agent_leads_but_its_lease_and_dry_runs_do() {
+    let lease = json!({"resource": "leases", "responseKind": {"group": "", "version": "", "kind": "Lease"},
+        "scope": "Namespaced", "verbs": ["create", "get", "update"]});
+    let leases = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {},
+        "items": [{"metadata": {"name": "coordination.k8s.io"}, "versions": [{"version": "v1", "resources": [lease]}]}]});
+    let core = discovery().remove(0);
+    let ok = || Answer::json(200, &map("x").body);
+    let script = Script::serve(vec![core, Answer::json(200, &leases), ok(), ok(), ok(), ok(), ok()]).await;
+    let cluster = connect(&script);
+    cluster.kinds().await.unwrap();
+    let object = map("x");
+    let lease = Object {
+        key: ObjectKey::local("coordination.k8s.io", "Lease", "shop", "tidegate"),
+        version: "v1".to_owned(),
+        body: Arc::new(json!({})),
+    };
+    let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: FIELD_MANAGER };
+    let conditions = Preconditions { uid: "u".to_owned(), resource_version: "7".to_owned() };
+    for until in [None, Some(Millis(0)), Some(cluster.uptime())] {
+        cluster.lead(until);
+        assert_eq!(cluster.create(&object).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.update(&object, Part::Object).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.apply(&object, options).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.apply(&lease, options).await, Err(ApiError::Deposed), "a Lease that Git declares");
+        assert_eq!(cluster.patch(&object.key, "v1", &json!([])).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.delete(&object.key, "v1", &conditions).await, Err(ApiError::Deposed));
+    }
+    assert_eq!(script.lines().len(), 2, "only discovery was asked for");
+    cluster.apply(&object, ApplyOptions { is_dry_run: true, ..options }).await.unwrap();
+    cluster.create(&lease).await.unwrap();
+    cluster.update(&lease, Part::Object).await.unwrap();
+    cluster.get(&object.key, "v1").await.unwrap();
+    cluster.lead(Some(Millis(cluster.uptime().0 + 60_000)));
+    cluster.create(&object).await.unwrap();
+    assert_eq!(script.lines().len(), 7);
 }

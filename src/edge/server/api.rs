@@ -24,7 +24,7 @@ use super::filter::Filter;
 use super::refusal;
 use super::token::{Admission, TokenFile};
 use crate::model::{AppName, Timestamp};
-use crate::status::{AppView, Board, argocd, native};
+use crate::status::{AppView, Board, Standing, argocd, native};
 
 /// The version of Argo CD whose API this is; clients switch features on by it.
 const ARGOCD_VERSION: &str = "v3.3.0";
@@ -41,6 +41,7 @@ type Pairs = Query<Vec<(String, String)>>;
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) board: watch::Receiver<Board>,
+    pub(super) standing: watch::Receiver<Standing>,
     pub(super) token: Arc<TokenFile>,
     pub(super) poke: mpsc::Sender<AppName>,
 }
@@ -80,6 +81,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/apis/tidegate.dev/v1/applications", get(native_list))
         .route("/apis/tidegate.dev/v1/applications/{name}/rollout", get(native_rollout))
         .route("/apis/tidegate.dev/v1/applications/{name}/why", get(native_why))
+        .route_layer(from_fn_with_state(shared.clone(), pass_if_leading))
         .route_layer(from_fn_with_state(shared.clone(), authenticate));
     let routes = open
         .merge(closed)
@@ -123,6 +125,22 @@ async fn authenticate(State(shared): State<Shared>, request: Request, next: Next
         Admission::Anonymous => Failure::new(Code::Unauthenticated, "no session information").into_response(),
         Admission::Refused => Failure::new(Code::Unauthenticated, "invalid session").into_response(),
     }
+}
+
+/// Only the replica that leads knows how the applications stand. Another says who does, and that asking again soon helps:
+/// an empty answer would look as if there were none.
+async fn pass_if_leading(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let standing = shared.standing.borrow().clone();
+    let message = match standing {
+        Standing::Leading => return next.run(request).await,
+        Standing::Starting => "the cluster was not read yet".to_owned(),
+        Standing::StandingBy { leader: None } => "this replica stands by, and no replica leads yet".to_owned(),
+        Standing::StandingBy { leader: Some(leader) } => {
+            format!("this replica stands by: {leader} leads and knows the applications")
+        }
+    };
+    let failure = Failure::new(Code::Unavailable, message).into_response();
+    ([(header::RETRY_AFTER, "1")], failure).into_response()
 }
 
 async fn version() -> Json<Value> {

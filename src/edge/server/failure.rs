@@ -14,6 +14,7 @@ pub(super) enum Code {
     PermissionDenied,
     Unimplemented,
     Internal,
+    Unavailable,
     Unauthenticated,
 }
 
@@ -25,6 +26,7 @@ impl Code {
             Self::PermissionDenied => 7,
             Self::Unimplemented => 12,
             Self::Internal => 13,
+            Self::Unavailable => 14,
             Self::Unauthenticated => 16,
         }
     }
@@ -36,6 +38,7 @@ impl Code {
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
         }
     }

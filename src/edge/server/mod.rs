@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::model::AppName;
-use crate::status::Board;
+use crate::status::{Board, Standing};
 use crate::telemetry::Telemetry;
 use token::TokenFile;
 
@@ -75,7 +75,7 @@ impl Server {
 /// Starts both listeners and returns as soon as they listen.
 ///
 /// They stop once `shutdown` says true or its sender is gone: no connection is accepted any more, requests under way are
-/// answered. `ready` is what `/readyz` says. `poke` gets the name of an app whose caller asks for a refresh; when its
+/// answered. `standing` is what `/readyz` and the API go by. `poke` gets the name of an app whose caller asks for a refresh; when its
 /// queue is full the hint is dropped, as the hints before it lead to the same poll.
 ///
 /// # Errors
@@ -83,7 +83,7 @@ impl Server {
 pub async fn serve(
     settings: Settings,
     board: watch::Receiver<Board>,
-    ready: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
     telemetry: Telemetry,
     poke: mpsc::Sender<AppName>,
     shutdown: watch::Receiver<bool>,
@@ -93,8 +93,9 @@ pub async fn serve(
     let token = TokenFile::new(settings.token_file);
     // Says at start, not at the first request, that nobody will get in.
     token.read().await;
-    let api = api::router(api::Shared { board: board.clone(), token: Arc::new(token), poke });
-    let ops = ops::router(ops::Shared { board, ready, telemetry });
+    let api =
+        api::router(api::Shared { board: board.clone(), standing: standing.clone(), token: Arc::new(token), poke });
+    let ops = ops::router(ops::Shared { board, standing, telemetry });
     let mut tasks = JoinSet::new();
     tasks.spawn(connections::accept(api_listener, api, shutdown.clone()));
     tasks.spawn(connections::accept(ops_listener, ops, shutdown));

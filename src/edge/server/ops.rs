@@ -10,14 +10,14 @@ use axum::routing::get;
 use tokio::sync::watch;
 
 use super::api;
-use crate::status::Board;
+use crate::status::{Board, Standing};
 use crate::telemetry::{EXPOSITION_TYPE, Telemetry};
 
 /// What the handlers read.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) board: watch::Receiver<Board>,
-    pub(super) ready: watch::Receiver<bool>,
+    pub(super) standing: watch::Receiver<Standing>,
     pub(super) telemetry: Telemetry,
 }
 
@@ -32,8 +32,13 @@ pub(super) fn router(shared: Shared) -> Router {
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    let is_ready = *shared.ready.borrow();
-    if is_ready { "ok".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response() }
+    // A replica that stands by is ready too: it is ready to lead, and a rollout of the agent itself waits for it.
+    let standing = shared.standing.borrow().clone();
+    match standing {
+        Standing::Starting => (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response(),
+        Standing::StandingBy { .. } => "ok: standing by".into_response(),
+        Standing::Leading => "ok".into_response(),
+    }
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

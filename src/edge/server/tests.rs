@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Server, ServerError, Settings, api, connections, serve};
 use crate::model::AppName;
-use crate::status::Board;
 use crate::status::fixture::{board, held, idle, measuring};
+use crate::status::{Board, Standing};
 use crate::telemetry::{EXPOSITION_TYPE, Telemetry};
 
 const TOKEN: &str = "a-token.of-no-special.form";
@@ -29,7 +29,7 @@ struct Running {
     server: Server,
     token_file: PathBuf,
     board: watch::Sender<Board>,
-    ready: watch::Sender<bool>,
+    standing: watch::Sender<Standing>,
     pokes: mpsc::Receiver<AppName>,
     shutdown: watch::Sender<bool>,
     _folder: tempfile::TempDir,
@@ -38,6 +38,7 @@ struct Running {
 struct Answer {
     status: StatusCode,
     content_type: String,
+    retry_after: Option<String>,
     text: String,
 }
 
@@ -54,11 +55,11 @@ async fn start() -> Running {
     let any = "127.0.0.1:0".parse().unwrap();
     let settings = Settings { api_address: any, ops_address: any, token_file: token_file.clone() };
     let (board, board_seen) = watch::channel(board(vec![idle("shop"), measuring("web")]));
-    let (ready, ready_seen) = watch::channel(false);
+    let (standing, standing_seen) = watch::channel(Standing::Leading);
     let (poke, pokes) = mpsc::channel(1);
     let (shutdown, stop) = watch::channel(false);
-    let server = serve(settings, board_seen, ready_seen, Telemetry::new(), poke, stop).await.unwrap();
-    Running { server, token_file, board, ready, pokes, shutdown, _folder: folder }
+    let server = serve(settings, board_seen, standing_seen, Telemetry::new(), poke, stop).await.unwrap();
+    Running { server, token_file, board, standing, pokes, shutdown, _folder: folder }
 }
 
 impl Running {
@@ -82,10 +83,12 @@ async fn ask(url: &str, method: Method, headers: &[(&str, &str)], body: &str) ->
     }
     let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap();
     let response = Client::builder(TokioExecutor::new()).build_http().request(request).await.unwrap();
-    let content_type = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_owned());
+    let header_text = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (content_type, retry_after) = (header_text(header::CONTENT_TYPE), header_text(header::RETRY_AFTER));
     Answer {
         status: response.status(),
         content_type: content_type.unwrap_or_default(),
+        retry_after,
         text: String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap(),
     }
 }
@@ -315,9 +318,12 @@ async fn a_write_is_refused_with_where_it_belongs() {
 async fn the_ops_port_tells_health_readiness_and_metrics_to_anybody() {
     let running = start().await;
     assert_eq!(running.ops("/healthz").await.status, StatusCode::OK);
-    for ready in [false, true, false] {
-        running.ready.send_replace(ready);
-        let expected = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (starting, fine) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::OK);
+    let standing_by = Standing::StandingBy { leader: None };
+    for (standing, expected) in
+        [(Standing::Starting, starting), (standing_by, fine), (Standing::Leading, fine), (Standing::Starting, starting)]
+    {
+        running.standing.send_replace(standing);
         assert_eq!(running.ops("/readyz").await.status, expected);
     }
     let metrics = running.ops("/metrics").await;
@@ -325,6 +331,29 @@ async fn the_ops_port_tells_health_readiness_and_metrics_to_anybody() {
     assert!(metrics.text.contains(r#"tidegate_app_phase{application="web",phase="Measuring"} 1"#), "{}", metrics.text);
     assert!(metrics.text.ends_with("# EOF\n"));
     assert_eq!(running.ops("/api/v1/applications").await.status, StatusCode::NOT_FOUND, "the API is not on this port");
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_tells_no_application_and_names_who_does() {
+    let running = start().await;
+    for (standing, expected) in [
+        (Standing::Starting, "not read yet"),
+        (Standing::StandingBy { leader: None }, "no replica leads yet"),
+        (Standing::StandingBy { leader: Some("tidegate-7".to_owned()) }, "tidegate-7 leads"),
+    ] {
+        running.standing.send_replace(standing);
+        for path in ["/api/v1/applications", "/api/v1/applications/shop", "/apis/tidegate.dev/v1/applications"] {
+            let answer = running.read(path).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(answer.json()["message"].as_str().unwrap().contains(expected), "{}", answer.text);
+            assert_eq!(answer.retry_after.as_deref(), Some("1"));
+        }
+        let unknown = running.api(Method::GET, "/api/v1/applications", &[]).await;
+        assert_eq!(unknown.status, StatusCode::UNAUTHORIZED, "who leads is for those who have the token");
+        assert_eq!(running.read("/api/version").await.status, StatusCode::OK);
+    }
+    running.standing.send_replace(Standing::Leading);
+    assert_eq!(running.read("/api/v1/applications/shop").await.status, StatusCode::OK);
 }
 
 async fn panics() -> &'static str {
@@ -395,7 +424,7 @@ async fn an_address_that_is_taken_is_an_error_with_its_purpose() {
         token_file: running.token_file.clone(),
     };
     let (poke, _pokes) = mpsc::channel(1);
-    let (board, ready) = (running.board.subscribe(), running.ready.subscribe());
-    let failed = serve(settings, board, ready, Telemetry::new(), poke, running.shutdown.subscribe()).await;
+    let (board, standing) = (running.board.subscribe(), running.standing.subscribe());
+    let failed = serve(settings, board, standing, Telemetry::new(), poke, running.shutdown.subscribe()).await;
     assert!(matches!(failed, Err(ServerError::Listen { purpose: "ops", .. })));
 }
