@@ -12,6 +12,7 @@ pub mod diff;
 pub mod edge;
 pub mod health;
 pub mod model;
+pub mod mutants;
 pub mod observe;
 pub mod render;
 pub mod sim;

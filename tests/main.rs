@@ -4,4 +4,5 @@ mod architecture;
 mod cluster;
 mod documentation_links;
 mod shipped;
+mod simulation;
 mod support;

@@ -9,13 +9,14 @@ use super::sight::Trace;
 use super::{App, Context, recover};
 use crate::decide::notices;
 use crate::model::{Declared, Digest, GroupKind, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb};
+use crate::mutants::{Mutant, is_planted};
 use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
 
 /// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows.
 pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
-    if app.history.record.is_none() && app.unusable.is_none() {
+    if app.history.record.is_none() && app.unusable.is_none() && !is_planted(Mutant::FirstSyncAfterLoss) {
         recover::recover(context, app).await;
     }
     if app.is_rolling() && !app.knows_kept {
@@ -59,19 +60,25 @@ pub(super) async fn save<W: World>(
     trace: &mut Trace,
 ) {
     let old = app.history.record.clone();
+    let is_lazy = is_lazy || is_planted(Mutant::WaveInMemory) && is_next_wave(old.as_ref(), &record);
     if is_lazy && app.object.is_some() && is_mirrored(app) {
         app.is_saved = false;
         settled(context, app, old.as_ref(), record, trace);
         return;
     }
     let (declared_in, spec) = mirror(app);
+    let stored = if is_planted(Mutant::QuarantineInMemory) {
+        Record { quarantine: Vec::new(), ..record.clone() }
+    } else {
+        record.clone()
+    };
     let body = store::application::write(
         &context.namespace,
         &app.name,
         &context.owner,
         &declared_in,
         &spec,
-        &record,
+        &stored,
         app.object.as_ref(),
     );
     let answer = match &app.object {
@@ -88,6 +95,15 @@ pub(super) async fn save<W: World>(
         }
         Err(error) => reread(context, app, &error, trace).await,
     }
+}
+
+/// For a planted bug: whether the record differs by the wave's index.
+fn is_next_wave(old: Option<&Record>, new: &Record) -> bool {
+    let index = |record: &Record| match record.rollout.as_ref().map(|rollout| &rollout.position) {
+        Some(crate::model::Position::Wave { index }) => Some(*index),
+        _ => None,
+    };
+    old.and_then(index) < index(new) && index(new) > Some(0)
 }
 
 /// What the custom resource mirrors: the declaration, or what stood there.

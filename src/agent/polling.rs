@@ -7,6 +7,7 @@ use super::schedule::{RETRY, Scheduler, Slot};
 use super::source::{Reading, Source, read};
 use super::{App, observed};
 use crate::model::{Millis, Timestamp};
+use crate::mutants::{Mutant, is_planted};
 use crate::telemetry::PollOutcome;
 use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
 
@@ -64,7 +65,7 @@ impl<W: World + 'static> Scheduler<W> {
             }
             Ok(Polled::Moved(snapshot)) => {
                 self.context.telemetry.polled(PollOutcome::Moved, now);
-                if snapshot.ancestry == Ancestry::Diverged {
+                if snapshot.ancestry == Ancestry::Diverged && !is_planted(Mutant::FollowsRewrites) {
                     let commit = &snapshot.revision.commit;
                     let reason = format!(
                         "the history of branch {} was rewritten: commit {commit} does not descend from the last one that was seen; \

@@ -57,6 +57,8 @@ pub struct Scheduler<W> {
     pub(super) declared_in: BTreeMap<AppName, (String, Deletion)>,
     pub(super) listing: BTreeSet<Scope>,
     pub(super) relist_at: BTreeMap<Scope, Timestamp>,
+    /// When each collection was last listed.
+    pub(super) listed_at: BTreeMap<Scope, Timestamp>,
     /// Collections that gave something since their watch was opened.
     pub(super) heard: BTreeSet<Scope>,
     pub(super) kinds_at: Option<Timestamp>,
@@ -104,6 +106,7 @@ impl<W: World + 'static> Scheduler<W> {
             declared_in,
             listing: BTreeSet::new(),
             relist_at: BTreeMap::new(),
+            listed_at: BTreeMap::new(),
             heard: BTreeSet::new(),
             kinds_at: None,
             secrets_at: SECRETS_EVERY.after(now),

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::declare::{ParsedFile, assemble, is_candidate, parse_file};
 use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, ReleaseRef, Revision};
+use crate::mutants::{Mutant, is_planted};
 use crate::render::{RenderError, inputs, render};
 use crate::store::digest::digest;
 use crate::telemetry::Telemetry;
@@ -284,7 +285,7 @@ fn remove<W>(
         let was_removed = before.get(name).filter(|entered| matches!(entered.declared, Declared::Removed { .. }));
         let entered = match was_removed {
             Some(entered) => entered.clone(),
-            None if is_empty => broken(
+            None if is_empty && !is_planted(Mutant::EmptyPrunes) => broken(
                 before.get(name),
                 revision,
                 "the repository declares no Application any more; nothing is deleted because of that".to_owned(),

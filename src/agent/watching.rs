@@ -8,9 +8,14 @@ use super::event::Done;
 use super::schedule::{RETRY, Scheduler};
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Timestamp};
+use crate::mutants::{Mutant, is_planted};
 use crate::observe::{Folded, is_newer};
 use crate::store;
 use crate::world::{ApiError, Change, Listed, Scope, World};
+
+/// A collection is listed anew this often. A server keeps its word about watches, a broken proxy or cache between may not,
+/// and drift that nothing tells of would stand for ever.
+const RELIST_EVERY: Millis = Millis::from_seconds(600);
 
 impl<W: World + 'static> Scheduler<W> {
     pub(super) fn list(&mut self, scope: Scope) {
@@ -79,9 +84,10 @@ impl<W: World + 'static> Scheduler<W> {
                 let changed = self.cache.replace(&scope, items, &listed.resource_version);
                 self.context.world.watch(&scope, &listed.resource_version);
                 self.heard.remove(&scope);
+                self.listed_at.insert(scope.clone(), now);
                 if known {
                     for key in changed {
-                        self.touched(&scope, &key, None);
+                        self.news_of(&scope, &key);
                     }
                 } else {
                     // Apps wait for this very list.
@@ -116,15 +122,17 @@ impl<W: World + 'static> Scheduler<W> {
     pub(super) fn watch_ended(&mut self, scope: Scope, error: Option<ApiError>) {
         let was_heard = self.heard.remove(&scope);
         let position = self.cache.resource_version(&scope).map(str::to_owned);
+        let now = self.context.world.now();
+        let is_old = self.listed_at.get(&scope).is_none_or(|at| RELIST_EVERY.has_passed(*at, now));
         match (error, position) {
             (_, None) => {}
-            // A watch that ended with neither event nor bookmark may be blind: it costs one list.
-            (None, Some(position)) if was_heard => self.context.world.watch(&scope, &position),
+            // A watch that ended with neither event nor bookmark may be blind: it costs one list. So does one that goes on
+            // for long: what it lost, if anything, is found then.
+            (None, Some(position)) if was_heard && !is_old => self.context.world.watch(&scope, &position),
             (None | Some(ApiError::Gone), Some(_)) => self.list(scope),
             (Some(error), Some(_)) => {
                 tracing::debug!(kind = %scope.kind, %error, "a watch ended");
-                let at = Millis(500).after(self.context.world.now());
-                self.relist_at.insert(scope, at);
+                self.relist_at.insert(scope, Millis(500).after(now));
             }
         }
     }
@@ -147,33 +155,52 @@ impl<W: World + 'static> Scheduler<W> {
         }
     }
 
+    /// An object of a list is not what a watch has shown.
+    fn news_of(&mut self, scope: &Scope, key: &ObjectKey) {
+        if *scope != self.applications {
+            return self.touched(scope, key, None);
+        }
+        match self.cache.get(key).cloned() {
+            Some(object) => self.application_stored(object),
+            None => self.application_deleted(&AppName::from(key.name.as_str())),
+        }
+    }
+
     /// An Application resource changed: by our own write, or by somebody who asks for something.
-    pub(super) fn application_changed(&mut self, scope: &Scope, change: Change) {
-        let (object, is_deleted) = match &change {
-            Change::Stored(object) => (object.clone(), false),
-            Change::Deleted(object) => (object.clone(), true),
-            Change::Bookmark(_) => {
-                self.cache.fold(scope, change);
-                return;
-            }
-        };
-        self.cache.fold(scope, change);
+    fn application_changed(&mut self, scope: &Scope, change: Change) {
+        self.cache.fold(scope, change.clone());
+        match change {
+            Change::Stored(object) => self.application_stored(object),
+            Change::Deleted(object) => self.application_deleted(&AppName::from(object.key.name.as_str())),
+            Change::Bookmark(_) => {}
+        }
+    }
+
+    fn application_stored(&mut self, object: Object) {
         let name = AppName::from(object.key.name.as_str());
         let Some(slot) = self.slots.get_mut(&name) else { return };
-        let known =
-            slot.app.as_ref().and_then(|app| app.object.as_ref()).map(|object| object.resource_version().to_owned());
-        if is_deleted {
-            if let Some(app) = &mut slot.app {
-                app.object = None;
-                app.status = None;
+        let known = slot.app.as_ref().and_then(|app| app.object.as_ref()).map(Object::resource_version);
+        if known.is_some_and(|known| !is_newer(object.resource_version(), known)) {
+            if is_planted(Mutant::RequestFromCache)
+                && let Some(app) = &mut slot.app
+                && let Ok(stored) = store::application::read(&object)
+            {
+                app.history.request = stored.request;
+                self.wake(&name, Timestamp::UNIX_EPOCH);
             }
-            return self.wake(&name, Timestamp::UNIX_EPOCH);
-        }
-        if known.is_some_and(|known| !is_newer(object.resource_version(), &known)) {
             return;
         }
         slot.stored = Some(object);
         self.wake(&name, Timestamp::UNIX_EPOCH);
+    }
+
+    fn application_deleted(&mut self, name: &AppName) {
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        if let Some(app) = &mut slot.app {
+            app.object = None;
+            app.status = None;
+        }
+        self.wake(name, Timestamp::UNIX_EPOCH);
     }
 
     /// Wakes the app that an object belongs to, before or now.

@@ -7,6 +7,7 @@ use crate::model::{
     Action, Analysis, Application, GateRecord, Measurement, Millis, NoDataRule, ObjectKey, Rollout, Timestamp, Verdict,
     Wave,
 };
+use crate::mutants::{Mutant, is_planted};
 use crate::observe::{Live, Workload};
 
 /// Where the gates of a Ready wave stand.
@@ -47,8 +48,13 @@ pub(super) fn judge(
     for name in &wave.analysis {
         let Some(analysis) = rollout.plan.analysis(name) else { continue };
         // Samples from before the pods were Ready (again) say nothing about them (S2).
-        let taken: Vec<Measurement> =
-            samples.get(name).into_iter().flatten().filter(|sample| sample.at >= ready_at).cloned().collect();
+        let taken: Vec<Measurement> = samples
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|sample| sample.at >= ready_at || is_planted(Mutant::EarlySamplesCount))
+            .cloned()
+            .collect();
         judge_analysis(&mut gates, analysis, &taken, variables, wave, ready_at, now);
     }
     gates
@@ -81,7 +87,8 @@ fn judge_analysis(
     let of = |verdict: Verdict| taken.iter().filter(|sample| sample.verdict == verdict).count();
     let no_data_fails = if analysis.no_data == NoDataRule::Fail { of(Verdict::NoData) } else { 0 };
     let failed = of(Verdict::Fail) + no_data_fails;
-    let valid = of(Verdict::Pass) + failed;
+    let missing = if is_planted(Mutant::NoDataPasses) { of(Verdict::NoData) + of(Verdict::Error) } else { 0 };
+    let valid = of(Verdict::Pass) + failed + missing;
     if failed > analysis.failures_max as usize {
         let last = taken.iter().rev().find(|sample| sample.verdict != Verdict::Pass);
         let message = last.map(|sample| sample.message.clone()).unwrap_or_default();

@@ -9,6 +9,7 @@ use crate::model::{
     Declared, GateRecord, Health, HealthStatus, Lane, Millis, ObjectKey, OnFailure, PastOutcome, Position, ReleaseRef,
     RevertReason, RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
 };
+use crate::mutants::{Mutant, is_planted};
 use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
 use crate::stage::{Standing, collapse, moving, stand};
 use crate::status::Phase;
@@ -288,6 +289,7 @@ fn pass(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, decided: Vec<Gat
     });
     let is_last = index + 1 >= rollout.lane_waves().len();
     match newer(draft, rollout) {
+        Some(_) if !is_last && is_planted(Mutant::ThirdSet) => supersede_in_place(draft),
         Some(by) if !is_last => turn_back(draft, RevertReason::Superseded { by }),
         _ if !is_last => enter_wave(draft, index + 1, None),
         _ if has_trailing(draft) && rollout.lane != Lane::FirstSync => {
@@ -297,6 +299,17 @@ fn pass(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, decided: Vec<Gat
         }
         _ => transitions::complete(draft),
     }
+}
+
+/// A planted bug: the newer version starts where the older one stands.
+fn supersede_in_place(draft: &mut Draft<'_>) {
+    let (Declared::Ready { application, target }, Some(stable), Some(next)) =
+        (draft.s.declared, draft.s.stable, draft.s.next)
+    else {
+        return;
+    };
+    transitions::end(draft, PastOutcome::Withdrawn, String::new());
+    super::idle::begin(draft, application, target, stable, next);
 }
 
 fn has_trailing(draft: &Draft<'_>) -> bool {
@@ -378,7 +391,11 @@ fn check_deadline(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp, wa
         }
     };
     let timeout = timeout.unwrap_or(crate::model::plan::WAVE_TIMEOUT_DEFAULT);
-    if timeout.has_passed(since, draft.s.now) {
+    if timeout.has_passed(since, draft.s.now) && is_planted(Mutant::TimeoutPasses) {
+        if let Position::Wave { index } = rollout.position {
+            pass(draft, rollout, index, Vec::new());
+        }
+    } else if timeout.has_passed(since, draft.s.now) {
         let message = format!("{missing} within {timeout}");
         fail(draft, rollout, RevertReason::Deadline { wave: wave.to_owned(), message });
     } else {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::model::Object;
 use crate::model::marks::{FIELD_MANAGER, REPLICAS_MANAGER};
+use crate::mutants::{Mutant, is_planted};
 
 /// The fields that our manager owns by apply; `None` when it owns nothing.
 #[must_use]
@@ -82,6 +83,9 @@ pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
     else {
         return Vec::new();
     };
+    if is_planted(Mutant::ToleratesAdditions) {
+        return Vec::new();
+    }
     let is_other = |entry: &&Value| {
         entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER) && entry.get("subresource").is_none()
     };

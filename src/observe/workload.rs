@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::law::{Counts, MIN_READY_SECONDS_HOLD, Window, law};
 use crate::model::Object;
+use crate::mutants::{Mutant, is_planted};
 
 /// One Deployment as observed: itself, its ReplicaSets by controllerRef UID, and their pods.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,12 +97,13 @@ impl Workload {
         let current = self.current();
         let mut counts = Counts { n: self.n(), ..Counts::default() };
         for set in &self.sets {
+            let size = if is_planted(Mutant::StaleStatusCount) { set.status_replicas } else { set.replicas };
             if current.is_some_and(|current| current.uid == set.uid) {
-                counts.new = set.replicas;
+                counts.new = size;
                 counts.new_ready = set.ready;
                 counts.new_available = set.available;
             } else {
-                counts.others += set.replicas;
+                counts.others += size;
                 counts.others_ready += set.ready;
                 counts.others_available += set.available;
             }
@@ -127,6 +129,9 @@ impl Workload {
     /// Whether the controller has seen the newest generation.
     #[must_use]
     pub fn is_observed(&self) -> bool {
+        if is_planted(Mutant::UnobservedReadiness) {
+            return true;
+        }
         self.object.int("/status/observedGeneration") >= self.object.int("/metadata/generation")
     }
 

@@ -3,14 +3,16 @@
 //! Pure arithmetic over observed counts, on top of the controller's law (`observe::law`).
 
 use crate::model::Capacity;
+use crate::mutants::{Mutant, is_planted};
 use crate::observe::{Counts, Window, law};
 
 /// The window that lets the new side grow to `k`, or `None` when fewer than that cannot be held (the floor is n - R).
 #[must_use]
 pub fn grow(counts: &Counts, k: u32) -> Option<Window> {
-    let Counts { n, others, new_available, .. } = *counts;
+    let Counts { n, new_available, .. } = *counts;
+    let others = if is_planted(Mutant::WishedCounts) { n } else { counts.others };
     let unavailable = n.saturating_sub(others).saturating_sub(new_available);
-    let (others_end, _) = law(counts, Window { surge: 0, unavailable });
+    let (others_end, _) = law(&Counts { others, ..*counts }, Window { surge: 0, unavailable });
     let surge = (k + others_end).checked_sub(n)?;
     Some(never_both_zero(surge, unavailable))
 }

@@ -15,6 +15,7 @@ pub use marks::{content_of, projection};
 pub use waves::{Standing, Waveless, collapse, stand, wave_size};
 
 use crate::model::{Application, Digest, Lane, Object, ObjectKey, PausePolicy, Position, Release, Rollout};
+use crate::mutants::{Mutant, is_planted};
 use crate::observe::Live;
 
 /// What a stage is made from.
@@ -77,6 +78,7 @@ pub fn stage(inputs: &Inputs<'_>) -> Stage {
         return finish(inputs, target(), Removal::Nothing);
     }
     match &rollout.position {
+        Position::Preparing if is_planted(Mutant::EffectBeforeIntent) => finish(inputs, target(), Removal::Nothing),
         Position::Preparing => finish(inputs, preparing(inputs, &moving_now(inputs)), Removal::Nothing),
         Position::Wave { index } => finish(inputs, wave(inputs, rollout, *index), Removal::Nothing),
         Position::Held { .. } => {
@@ -91,7 +93,8 @@ pub fn stage(inputs: &Inputs<'_>) -> Stage {
             finish(inputs, reverting(inputs, rollout), Removal::Nothing)
         }
         Position::Reverting { pods_are_back: true, .. } => {
-            finish(inputs, whole(inputs.stable, inputs), Removal::Added(rollout.added.clone()))
+            let added = if is_planted(Mutant::KeepsAdded) { BTreeSet::new() } else { rollout.added.clone() };
+            finish(inputs, whole(inputs.stable, inputs), Removal::Added(added))
         }
     }
 }
@@ -155,7 +158,8 @@ fn preparing(inputs: &Inputs<'_>, moving: &BTreeSet<ObjectKey>) -> BTreeMap<Obje
     for key in moving.iter().chain(&trailing(stable, target)) {
         if let Some(before) = stable.objects.get(key) {
             let mut object = declared(stable, before, inputs);
-            if let Some(replicas) = objects.get(key).and_then(|after| after.body.pointer("/spec/replicas")).cloned() {
+            let replicas = objects.get(key).and_then(|after| after.body.pointer("/spec/replicas")).cloned();
+            if let Some(replicas) = replicas.filter(|_| !is_planted(Mutant::ReplicasWithTemplate)) {
                 object = deployment::with_replicas(&object, replicas);
             }
             objects.insert(key.clone(), object);

@@ -3,6 +3,7 @@
 use super::{deployment, hold};
 use crate::model::marks::ANNOTATION_RELEASE;
 use crate::model::{Capacity, Object, Rollout, Wave};
+use crate::mutants::{Mutant, is_planted};
 use crate::observe::{Window, Workload};
 
 /// Why a Deployment takes no part in waves and moves in one step with the last one.
@@ -86,12 +87,17 @@ pub(super) fn at_wave(
     if is_last {
         let is_reached = rollout.waves.get(index).is_some_and(|record| record.ready_at.is_some());
         let is_settled = is_reached || is_recreate(&at_target);
+        if is_planted(Mutant::MinReadyFirst)
+            && let Some(window) = workload.window().filter(|_| workload.is_held())
+        {
+            return deployment::patient(&at_target, Some(window));
+        }
         return if is_settled { at_target } else { deployment::patient(&at_target, None) };
     }
     let n = workload.n();
     // n became 0: with Target's template the new ReplicaSet would take everything on return
     // (`util/deployment_util.go:836`), so Stable stands until there are pods again.
-    if n == 0 || is_collapsed {
+    if n == 0 && !is_planted(Mutant::HoldsAtZero) || is_collapsed {
         return at_stable;
     }
     let k = wave_size(&waves[index], rollout.plan.capacity, n);

@@ -1,0 +1,141 @@
+//! The real agent in a simulated world: crashes at every write and at every pair of writes, thousands of seeded stories
+//! with faults, and planted bugs that must be found. What must hold is checked after every write by code of its own.
+//!
+//! `TIDEGATE_SEEDS=n` tells so many stories, `TIDEGATE_SEED=n` only that one, `TIDEGATE_STORY=file` the one in the file.
+
+mod checkers;
+mod crashes;
+mod declared;
+mod read;
+mod shrink;
+mod story;
+mod telling;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use self::shrink::shrink;
+use self::story::Story;
+use self::telling::{Told, tell};
+
+/// Stories told in `make test`.
+const SEEDS: u64 = 20_000;
+/// Failing stories that are shrunk and printed: more say nothing new.
+const PRINTED_MAX: usize = 3;
+
+/// What many stories came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Stories told.
+    pub(crate) stories: AtomicU64,
+    /// Rollouts that ended in them.
+    pub(crate) rollouts: AtomicU64,
+    /// Commits of the API server.
+    pub(crate) commits: AtomicU64,
+    /// Faults that struck.
+    pub(crate) faults: AtomicU64,
+}
+
+/// Tells the stories of these seeds on all cores. Returns those that failed, lowest seed first.
+pub(crate) fn tell_all(seeds: std::ops::Range<u64>, failures_max: usize, tally: &Tally) -> Vec<(Story, Told)> {
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failed.lock().expect("no teller panics").len() >= failures_max {
+                        return;
+                    }
+                    let story = Story::of(seed);
+                    let told = tell(&story);
+                    tally.stories.fetch_add(1, Ordering::Relaxed);
+                    tally.rollouts.fetch_add(told.rollouts, Ordering::Relaxed);
+                    tally.commits.fetch_add(told.commits, Ordering::Relaxed);
+                    tally
+                        .faults
+                        .fetch_add(told.struck.values().map(|struck| struck.len() as u64).sum(), Ordering::Relaxed);
+                    if !told.violations.is_empty() {
+                        failed.lock().expect("no teller panics").push((story, told));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().expect("no teller panics");
+    failed.sort_by_key(|(story, _)| story.seed);
+    failed
+}
+
+/// The text of a failing story, made as small as it goes, and how to tell it again.
+fn report(story: &Story, told: &Told) -> String {
+    let (small, told) = shrink(story, told);
+    let text = serde_json::to_string_pretty(&small).expect("a story is text");
+    format!(
+        "seed {}: {}\n{}\nsave this as a file and tell it again with TIDEGATE_STORY=<file>:\n{text}\n",
+        story.seed,
+        told.violations
+            .iter()
+            .map(|violation| format!("{}: {}", violation.rule, violation.what))
+            .collect::<Vec<_>>()
+            .join("; "),
+        told.narration()
+    )
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn what_must_hold_holds_in_seeded_stories() {
+    if let Ok(file) = std::env::var("TIDEGATE_STORY") {
+        let text = std::fs::read_to_string(&file).expect("the story can be read");
+        let story: Story = serde_json::from_str(&text).expect("the story can be told");
+        let told = tell(&story);
+        println!("{}", told.narration());
+        assert_eq!(told.violations, Vec::new());
+        return;
+    }
+    let seeds = match number("TIDEGATE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDEGATE_SEEDS").unwrap_or(SEEDS),
+    };
+    let tally = Tally::default();
+    let failed = tell_all(seeds, 50, &tally);
+    println!("{tally:?}");
+    let reports: Vec<String> = failed.iter().take(PRINTED_MAX).map(|(story, told)| report(story, told)).collect();
+    let rules: Vec<String> =
+        failed.iter().map(|(story, told)| format!("{}:{}", story.seed, told.violations[0].rule)).collect();
+    assert!(failed.is_empty(), "{} stories failed ({}):\n{}", failed.len(), rules.join(" "), reports.join("\n"));
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    for seed in 0..20 {
+        let story = Story::of(seed);
+        let (first, second) = (tell(&story), tell(&story));
+        assert_eq!(first.narration(), second.narration(), "seed {seed}");
+        assert_eq!(first.commits, second.commits, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_story_survives_its_text() {
+    for seed in 0..200 {
+        let story = Story::of(seed);
+        let text = serde_json::to_string(&story).expect("a story is text");
+        assert_eq!(serde_json::from_str::<Story>(&text).expect("and text a story"), story);
+    }
+}
+
+#[test]
+fn a_plain_rollout_goes_through_its_waves() {
+    let told = tell(&Story::plain());
+    println!("{}\n{} commits, {:?}", told.narration(), told.commits, told.occasions);
+    assert_eq!(told.violations, Vec::new());
+    assert_eq!(told.rollouts, 2);
+}

@@ -1,0 +1,109 @@
+//! S1: no more pods run the Target than the wave that is durably under way may have. Counted on the specs of
+//! ReplicaSets, which is what the controller wants, and on pods, which is what runs.
+
+use super::{Found, Moment};
+use crate::simulation::read::{number, position, size, text, version, waves};
+use crate::simulation::story::Step;
+
+/// Remembers what scaling did to the rollout under way.
+#[derive(Debug, Default)]
+pub(crate) struct Containment {
+    /// The rollout, and its size when it began.
+    rollout: Option<(u64, u32)>,
+    /// Whether somebody scaled since.
+    was_scaled: bool,
+    /// The most that the waves so far allowed.
+    allowed: u32,
+}
+
+impl Containment {
+    pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
+        let (Some(rollout), Some(deployment)) = (moment.standing.rollout(), moment.standing.deployment()) else {
+            self.rollout = None;
+            return Vec::new();
+        };
+        if !matches!(text(rollout, "/lane"), "waves" | "express") {
+            return Vec::new();
+        }
+        let n = number(deployment, "/spec/replicas");
+        let id = rollout["id"].as_u64().unwrap_or_default();
+        match self.rollout {
+            Some((known, size)) if known == id => self.was_scaled |= size != n,
+            _ => (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, 0),
+        }
+        let waves = waves(rollout);
+        let index = usize::try_from(rollout["position"]["index"].as_u64().unwrap_or_default()).unwrap_or_default();
+        let is_last = index + 1 >= waves.len();
+        match position(rollout) {
+            // The last wave is the completion: the declared surge may stand beside it for a moment.
+            "wave" if is_last => self.allowed = u32::MAX,
+            "wave" => self.allowed = self.allowed.max(waves.get(index).map_or(0, |wave| size(wave, n))),
+            "trailing" => self.allowed = u32::MAX,
+            _ => {}
+        }
+        let mut found = Vec::new();
+        found.extend(whole(moment, rollout));
+        found.extend(third(moment, rollout));
+        if self.was_scaled || self.allowed == u32::MAX || moment.commit.key.kind.kind != "ReplicaSet" {
+            // What scaling by others adds is reported as exposure.
+            return found;
+        }
+        let target = text(rollout, "/target/version");
+        let wanted: u32 = moment
+            .standing
+            .sets()
+            .filter(|set| version(set) == target && !is_stable(rollout, set))
+            .map(|set| number(set, "/spec/replicas"))
+            .sum();
+        if wanted > self.allowed {
+            let at = position(rollout);
+            let allowed = self.allowed;
+            found.push((
+                "S1",
+                format!(
+                    "ReplicaSets want {wanted} pods of {target} where the waves so far allow {allowed} ({at} {index})"
+                ),
+            ));
+        }
+        found
+    }
+}
+
+/// A hold is whole or not there: `minReadySeconds` is never the declared one while the hold's window stands.
+fn whole(moment: &Moment<'_>, rollout: &serde_json::Value) -> Found {
+    let Some(after) = moment.after().filter(|_| moment.is_ours() && moment.commit.key.kind.kind == "Deployment") else {
+        return Vec::new();
+    };
+    let window = &after["spec"]["strategy"]["rollingUpdate"];
+    let is_split =
+        after["spec"]["minReadySeconds"] == 1 && (window["maxSurge"] != "25%" || window["maxUnavailable"] != "25%");
+    if position(rollout) == "wave" && version(after) == text(rollout, "/target/version") && is_split {
+        return vec![("S1", format!("minReadySeconds is the declared one beside the hold's window {window}"))];
+    }
+    Vec::new()
+}
+
+/// While a wave stands, no ReplicaSet but Stable's and the Target's has pods, unless somebody else edited the template.
+fn third(moment: &Moment<'_>, rollout: &serde_json::Value) -> Found {
+    let is_edited = moment
+        .story
+        .has(|step| matches!(step, Step::SetImage(_) | Step::AddEnv | Step::Delete(_) | Step::DeleteApplication));
+    if is_edited || position(rollout) != "wave" || moment.commit.key.kind.kind != "ReplicaSet" {
+        return Vec::new();
+    }
+    let target = text(rollout, "/target/version");
+    let third = moment
+        .standing
+        .sets()
+        .find(|set| version(set) != target && !is_stable(rollout, set) && number(set, "/spec/replicas") > 0);
+    third
+        .map(|set| ("S1", format!("a third ReplicaSet, of {}, has pods while {target} is rolled out", version(set))))
+        .into_iter()
+        .collect()
+}
+
+/// Whether a ReplicaSet is Stable's: two Releases may share an image.
+fn is_stable(rollout: &serde_json::Value, set: &serde_json::Value) -> bool {
+    let hash = text(set, "/metadata/labels/pod-template-hash");
+    rollout["stableHashes"].as_object().is_some_and(|hashes| hashes.values().any(|known| known.as_str() == Some(hash)))
+}

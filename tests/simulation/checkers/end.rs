@@ -1,0 +1,115 @@
+//! What must hold when everybody has stopped: L1 an end is reached, L2 it is the declared one and it stays, S12 nothing
+//! is written any more.
+
+use serde_json::Value;
+
+use super::{Checkers, Violation};
+use crate::simulation::declared::{Declared, has_extra, is_good};
+use crate::simulation::read::{number, rollout, text, version};
+use crate::simulation::story::{Step, Story};
+use tidegate::model::Timestamp;
+
+/// Whether the app has come to an end: as declared and well, or held, or waiting for a person with a reason.
+pub(crate) fn is_settled(checkers: &Checkers) -> bool {
+    let Some(application) = checkers.standing().application() else { return false };
+    let status = &application["status"];
+    let is_well = status["health"]["status"] == "Healthy" && status["sync"]["status"] == "Synced";
+    let at = rollout(application).map(super::super::read::position);
+    match text(status, "/phase") {
+        "Idle" => is_well && at.is_none(),
+        "Held" => at.is_none_or(|at| at == "held"),
+        "SourceFailed" => at.is_none(),
+        _ => false,
+    }
+}
+
+/// Judges the end of a story: `settled_at` is when it settled, and `now` is long after.
+pub(crate) fn judge(
+    story: &Story,
+    checkers: &Checkers,
+    settled_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut add = |rule: &'static str, what: String| violations.push(Violation { rule, what, at: now });
+    let standing = checkers.standing();
+    let Some(application) = standing.application() else {
+        add("L1", "there is no Application resource".to_owned());
+        return violations;
+    };
+    let Some(settled_at) = settled_at else {
+        let why = text(application, "/status/why/fact");
+        let phase = text(application, "/status/phase");
+        let record = &application["record"]["rollout"]["position"];
+        add("L1", format!("no end is reached: phase {phase}, position {record}, why `{why}`"));
+        return violations;
+    };
+    for (at, key) in checkers.writes.iter().filter(|(at, _)| *at > settled_at) {
+        add("S12", format!("{key} was written at {at}, though all had settled"));
+    }
+    let Some(deployment) = standing.deployment() else {
+        add("L2", "there is no Deployment".to_owned());
+        return violations;
+    };
+    let is_rewritten = story.has(|step| matches!(step, Step::Rewrite(..)));
+    let is_emptied = matches!(
+        story.steps.iter().map(|(_, step)| step).rfind(|step| matches!(step, Step::Declare(_) | Step::Empty)),
+        Some(Step::Empty)
+    );
+    let is_asked = story.has(|step| matches!(step, Step::Request(_)));
+    let phase = text(application, "/status/phase");
+    let stable = text(application, "/record/stable/version");
+    let last = last_declared(story);
+    if !is_rewritten && !is_asked && !is_emptied && is_good(&last.version) && phase != "Idle" {
+        add(
+            "L2",
+            format!("{} is good and the app is {phase}: {}", last.version, text(application, "/status/why/fact")),
+        );
+    }
+    if phase == "Idle" && !is_rewritten && !is_emptied {
+        let runs = version(deployment);
+        if runs != last.version {
+            add("L2", format!("{} is declared, {runs} runs, and the app is Idle", last.version));
+        }
+        if let Some(replicas) = last.replicas.filter(|replicas| *replicas != number(deployment, "/spec/replicas")) {
+            add("L2", format!("{replicas} replicas are declared, {} stand", number(deployment, "/spec/replicas")));
+        }
+        settings(deployment, &mut add);
+        let env =
+            deployment.pointer("/spec/template/spec/containers/0/env").and_then(Value::as_array).map_or(0, Vec::len);
+        if env != 1 {
+            add("L2", format!("one environment variable is declared, {env} stand"));
+        }
+        let extra = tidegate::model::ObjectKey::local("", "ConfigMap", super::super::declared::SPACE, "web-extra");
+        if standing.objects.contains_key(&extra) != has_extra(&last.version) {
+            add("L2", format!("web-extra does not stand as {} declares", last.version));
+        }
+    }
+    if phase == "Held" && rollout(application).is_none() {
+        let runs = version(deployment);
+        if runs != stable && stable != "adopted" && !stable.is_empty() {
+            add("L2", format!("the app is held at {stable} and {runs} runs"));
+        }
+        settings(deployment, &mut add);
+    }
+    violations
+}
+
+/// The declared pace stands again, none of the hold's values.
+fn settings(deployment: &Value, add: &mut impl FnMut(&'static str, String)) {
+    let spec = &deployment["spec"];
+    let stands = [
+        &spec["minReadySeconds"],
+        &spec["progressDeadlineSeconds"],
+        &spec["strategy"]["rollingUpdate"]["maxSurge"],
+        &spec["strategy"]["rollingUpdate"]["maxUnavailable"],
+    ];
+    if *stands[0] != 1 || *stands[1] != 600 || *stands[2] != "25%" || *stands[3] != "25%" || spec["paused"] == true {
+        add("L2", format!("hold values stand in the Deployment: {stands:?}"));
+    }
+}
+
+/// What Git says in the end.
+fn last_declared(story: &Story) -> &Declared {
+    story.declarations().last().expect("there is a first")
+}

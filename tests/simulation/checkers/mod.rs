@@ -1,0 +1,149 @@
+//! Checkers of what must hold after every write (reliability.md, section 2). They see commits of the API server and read
+//! raw JSON; they share no code with the agent, and remember only what they need.
+
+mod containment;
+mod delivery;
+mod end;
+mod holders;
+mod ownership;
+mod rollouts;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidegate::model::{Object, ObjectKey, Timestamp};
+use tidegate::sim::api::Commit;
+
+pub(crate) use self::end::{is_settled, judge};
+
+use super::read::{is, rollout};
+use super::story::{Story, application, deployment};
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// Which invariant: `S1` to `S12`, `L1` to `L7`.
+    pub(crate) rule: &'static str,
+    /// What was seen.
+    pub(crate) what: String,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+/// All that stands, as the log of commits tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// Objects by key.
+    pub(crate) objects: BTreeMap<ObjectKey, Object>,
+}
+
+impl Standing {
+    /// The Application resource.
+    pub(crate) fn application(&self) -> Option<&Value> {
+        Some(&*self.objects.get(&application())?.body)
+    }
+
+    /// The Deployment.
+    pub(crate) fn deployment(&self) -> Option<&Value> {
+        Some(&*self.objects.get(&deployment())?.body)
+    }
+
+    /// The rollout under way.
+    pub(crate) fn rollout(&self) -> Option<&Value> {
+        rollout(self.application()?)
+    }
+
+    /// The ReplicaSets that the Deployment controls.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &Value> {
+        let uid = self.deployment().map(|body| body["metadata"]["uid"].clone());
+        self.objects
+            .values()
+            .filter(|object| is(object, "ReplicaSet"))
+            .map(|object| &*object.body)
+            .filter(move |body| Some(&body["metadata"]["ownerReferences"][0]["uid"]) == uid.as_ref())
+    }
+}
+
+/// What one checker looks at: a commit, and all that stands after it.
+pub(crate) struct Moment<'a> {
+    pub(crate) commit: &'a Commit,
+    pub(crate) standing: &'a Standing,
+    pub(crate) story: &'a Story,
+}
+
+impl Moment<'_> {
+    /// Whether an agent of ours wrote.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.commit.by.agent.is_some()
+    }
+
+    /// The object after the commit.
+    pub(crate) fn after(&self) -> Option<&Value> {
+        Some(&*self.commit.after.as_ref()?.body)
+    }
+
+    /// The object before the commit.
+    pub(crate) fn before(&self) -> Option<&Value> {
+        Some(&*self.commit.before.as_ref()?.body)
+    }
+}
+
+/// All checkers.
+pub(crate) struct Checkers {
+    story: Story,
+    standing: Standing,
+    containment: containment::Containment,
+    rollouts: rollouts::Rollouts,
+    delivery: delivery::Delivery,
+    ownership: ownership::Ownership,
+    holders: holders::Holders,
+    /// What was violated, in order.
+    pub(crate) violations: Vec<Violation>,
+    /// Writes of agents other than leases, by when they were committed.
+    pub(crate) writes: Vec<(Timestamp, ObjectKey)>,
+}
+
+impl Checkers {
+    /// Checkers of a story.
+    pub(crate) fn new(story: &Story) -> Self {
+        Self {
+            story: story.clone(),
+            standing: Standing::default(),
+            containment: containment::Containment::default(),
+            rollouts: rollouts::Rollouts::default(),
+            delivery: delivery::Delivery::new(story),
+            ownership: ownership::Ownership::default(),
+            holders: holders::Holders::default(),
+            violations: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    /// Looks at one commit.
+    pub(crate) fn see(&mut self, commit: &Commit) {
+        match &commit.after {
+            Some(after) => drop(self.standing.objects.insert(commit.key.clone(), after.clone())),
+            None => drop(self.standing.objects.remove(&commit.key)),
+        }
+        let moment = Moment { commit, standing: &self.standing, story: &self.story };
+        if moment.is_ours() && !matches!(commit.key.kind.kind.as_str(), "Lease" | "Event") {
+            self.writes.push((commit.at, commit.key.clone()));
+        }
+        let mut found = Vec::new();
+        found.extend(self.containment.see(&moment));
+        found.extend(self.rollouts.see(&moment));
+        found.extend(self.delivery.see(&moment));
+        found.extend(self.ownership.see(&moment));
+        found.extend(self.holders.see(&moment));
+        let violations = found.into_iter().map(|(rule, what)| Violation { rule, what, at: commit.at });
+        self.violations.extend(violations);
+    }
+
+    /// All that stands.
+    pub(crate) const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+/// What one checker found: the rule, and what was seen.
+pub(crate) type Found = Vec<(&'static str, String)>;
