@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::App;
 use super::event::Done;
 use super::schedule::{RETRY, Scheduler};
+use super::{App, takeover};
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Timestamp};
 use crate::observe::{Folded, is_newer};
@@ -158,6 +158,9 @@ impl<W: World + 'static> Scheduler<W> {
             }
         };
         self.cache.fold(scope, change);
+        if !is_deleted && takeover::is_overthrown(&self.context, &object) {
+            return;
+        }
         let name = AppName::from(object.key.name.as_str());
         let Some(slot) = self.slots.get_mut(&name) else { return };
         let known =
