@@ -32,6 +32,10 @@ pub struct Config {
     pub namespace: String,
     /// What marks objects as ours; two agents on one cluster need two ids.
     pub owner: String,
+    /// Who this process is to other replicas; `None`: a name for this run alone.
+    pub identity: Option<String>,
+    /// The pod that this process runs in.
+    pub pod: Option<String>,
     /// Address of the API (bearer token required).
     pub api_address: SocketAddr,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
@@ -100,6 +104,13 @@ pub struct AgentArgs {
     /// Id that marks objects as this agent's; two agents on one cluster need two [default: the namespace]
     #[arg(long, env = "TIDEGATE_OWNER", value_name = "ID")]
     pub owner: Option<String>,
+    /// Who this process is to other replicas; no two that run at once may share it [default: the pod's name, or one for
+    /// this run alone]
+    #[arg(long, env = "TIDEGATE_IDENTITY", value_name = "ID")]
+    pub identity: Option<String>,
+    /// Name of the pod that this process runs in, as the downward API tells it
+    #[arg(long, env = "POD_NAME", value_name = "NAME", hide = true)]
+    pub pod: Option<String>,
     /// Address of the HTTP API [default: 0.0.0.0:8080]
     #[arg(long, env = "TIDEGATE_API_ADDRESS", value_name = "IP:PORT")]
     pub api_address: Option<String>,
@@ -278,6 +289,8 @@ fn merge(
             .checked(poll_interval)?,
         owner: pick("owner", &arguments.owner, &file.owner, &namespace).checked(owner_id)?,
         namespace,
+        identity: arguments.identity.clone().or_else(|| arguments.pod.clone()).filter(|text| !text.is_empty()),
+        pod: arguments.pod.clone().filter(|text| !text.is_empty()),
         api_address: pick("api-address", &arguments.api_address, &file.api_address, "0.0.0.0:8080").checked(address)?,
         ops_address: pick("ops-address", &arguments.ops_address, &file.ops_address, "0.0.0.0:8081").checked(address)?,
         token_file: pick("token-file", &arguments.token_file, &file.token_file, "/etc/tidegate/token/token")

@@ -137,6 +137,7 @@ pub struct Telemetry {
     last_revert: Family<PlaceLabels, Gauge>,
     passes: Counter,
     pass_seconds: Histogram,
+    leading: Gauge,
 }
 
 impl Default for Telemetry {
@@ -162,6 +163,7 @@ impl Telemetry {
             last_revert: Family::default(),
             passes: Counter::default(),
             pass_seconds: Histogram::new(PASS_SECONDS_BUCKETS),
+            leading: Gauge::default(),
         };
         telemetry.registry = Arc::new(telemetry.register());
         telemetry
@@ -189,7 +191,13 @@ impl Telemetry {
         );
         registry.register("tidegate_passes", "Passes over one application", self.passes.clone());
         registry.register("tidegate_pass_duration_seconds", "How long a pass took", self.pass_seconds.clone());
+        registry.register("tidegate_leading", "1 on the replica that leads, 0 on others", self.leading.clone());
         registry
+    }
+
+    /// This replica leads, or does not.
+    pub fn leads(&self, is_leading: bool) {
+        self.leading.set(i64::from(is_leading));
     }
 
     /// A rollout's intent was written.

@@ -181,12 +181,13 @@ fn the_base_reads_no_secrets_in_bulk_and_deletes_no_data() {
 }
 
 #[test]
-fn the_agent_runs_alone_and_without_privileges() {
+fn the_agent_runs_twice_and_without_privileges() {
     let deployment = documents_of(&root().join("deploy/deployment.yaml")).remove(0);
     let container = "/spec/template/spec/containers/0/securityContext";
     for (pointer, wanted) in [
-        ("/spec/replicas".to_owned(), json!(1)),
-        ("/spec/strategy/type".to_owned(), json!("Recreate")),
+        ("/spec/replicas".to_owned(), json!(2)),
+        ("/spec/strategy/rollingUpdate/maxUnavailable".to_owned(), json!(0)),
+        ("/spec/template/spec/containers/0/env/0/name".to_owned(), json!("POD_NAME")),
         ("/spec/template/spec/securityContext/runAsNonRoot".to_owned(), json!(true)),
         ("/spec/template/spec/securityContext/seccompProfile/type".to_owned(), json!("RuntimeDefault")),
         (format!("{container}/readOnlyRootFilesystem"), json!(true)),

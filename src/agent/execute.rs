@@ -96,8 +96,7 @@ async fn written<W: World>(
 
 /// A conflict is answered by looking again at once; everything else waits for its back-off.
 async fn failed<W: World>(context: &Context<W>, key: ObjectKey, version: &str, error: &ApiError) -> Vec<Outcome> {
-    let failure =
-        Outcome::Failed { key: Some(key.clone()), reason: error.to_string(), is_transient: error.is_transient() };
+    let failure = keep::failure(Some(key.clone()), error.to_string(), error);
     if matches!(error, ApiError::Conflict | ApiError::TimedOut) {
         return match context.world.get(&key, version).await {
             Ok(Some(object)) if *error == ApiError::Conflict => vec![Outcome::Seen(object)],
@@ -200,6 +199,7 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, n
             trace.again = true;
         }
         Outcome::Failed { key, reason, is_transient: _ } => note_failure(app, key, reason, trace, now),
+        Outcome::Withheld => trace.again = true,
         Outcome::Done => trace.is_forgotten = true,
     }
 }

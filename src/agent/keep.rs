@@ -6,10 +6,16 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::sight::Trace;
-use super::{App, Context, recover};
+use super::{App, Context, recover, takeover};
 use crate::decide::notices;
+<<<<<<< HEAD
 use crate::model::{Declared, Digest, GroupKind, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb};
 use crate::mutants::{Mutant, is_planted};
+=======
+use crate::model::{
+    Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release, RequestVerb,
+};
+>>>>>>> w-lead
 use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
@@ -175,9 +181,13 @@ pub(super) async fn reread<W: World>(context: &Context<W>, app: &mut App, error:
     tracing::debug!(application = %app.name, %error, "the application's state is read again");
     let key = store::application::key(&context.namespace, &app.name);
     match context.world.get(&key, store::VERSION).await {
+        // What a later leader wrote is its own to go on with.
+        Ok(Some(object)) if takeover::is_overthrown(context, &object) => {}
         Ok(Some(object)) => {
             take(app, object);
-            trace.again = matches!(error, ApiError::Conflict | ApiError::AlreadyExists | ApiError::TimedOut);
+            // No pass comes while no write may start.
+            trace.again =
+                matches!(error, ApiError::Conflict | ApiError::AlreadyExists | ApiError::TimedOut | ApiError::Deposed);
         }
         Ok(None) => {
             app.object = None;
@@ -220,8 +230,7 @@ pub(super) async fn keep_release<W: World>(context: &Context<W>, app: &App, dige
             Ok(_) => context.telemetry.state_written(StateWrite::Release),
             Err(ApiError::AlreadyExists) => {}
             Err(error) => {
-                let reason = format!("failed to keep release {}: {error}", digest.short());
-                return Outcome::Failed { key: None, reason, is_transient: error.is_transient() };
+                return failure(None, format!("failed to keep release {}: {error}", digest.short()), &error);
             }
         }
     }
@@ -258,8 +267,7 @@ pub(super) async fn restore<W: World>(
 
 /// Drops a kept Release.
 pub(super) async fn drop_release<W: World>(context: &Context<W>, app: &App, digest: Digest) -> Outcome {
-    let failed =
-        |error: &ApiError| Outcome::Failed { key: None, reason: error.to_string(), is_transient: error.is_transient() };
+    let failed = |error: &ApiError| failure(None, error.to_string(), error);
     let parts = match parts(context, app, Some(digest)).await {
         Ok(parts) => parts,
         Err(error) => return failed(&error),
@@ -270,6 +278,15 @@ pub(super) async fn drop_release<W: World>(context: &Context<W>, app: &App, dige
         }
     }
     Outcome::Dropped(digest)
+}
+
+/// What is remembered of a write that did not work. One that was not sent, since this agent does not lead at present, is no
+/// problem of the app's: it comes again with the next pass.
+pub(super) fn failure(key: Option<ObjectKey>, reason: String, error: &ApiError) -> Outcome {
+    match error {
+        ApiError::Deposed => Outcome::Withheld,
+        error => Outcome::Failed { key, reason, is_transient: error.is_transient() },
+    }
 }
 
 fn preconditions(object: &Object) -> Preconditions {
@@ -284,9 +301,7 @@ pub(super) async fn forget<W: World>(context: &Context<W>, app: &App) -> Vec<Out
             context.telemetry.forget(destination(app), &app.name);
             vec![Outcome::Done]
         }
-        Err(error) => {
-            vec![Outcome::Failed { key: None, reason: error.to_string(), is_transient: error.is_transient() }]
-        }
+        Err(error) => vec![failure(None, error.to_string(), &error)],
     }
 }
 

@@ -4,6 +4,7 @@
 //! no app waits for another. Start with [`tick`].
 
 mod app;
+mod election;
 mod event;
 mod execute;
 mod keep;
@@ -11,12 +12,15 @@ mod observed;
 mod polling;
 mod publish;
 mod recover;
+mod role;
 mod schedule;
 mod sight;
 mod source;
 mod start;
+mod takeover;
 pub mod tick;
 mod watching;
+mod work;
 
 use std::sync::Arc;
 
@@ -31,6 +35,7 @@ use crate::world::World;
 pub use crate::status::Standing;
 pub use app::App;
 pub use schedule::Scheduler;
+pub use work::{Settings, work};
 
 /// What every pass needs and none changes.
 #[derive(Debug)]
@@ -45,6 +50,10 @@ pub struct Context<W> {
     pub secret_key: [u8; 32],
     /// Counts what is done.
     pub telemetry: Telemetry,
+    /// The number of this term: later than every epoch that was stored when it began.
+    pub epoch: u64,
+    /// What the election says.
+    office: Arc<watch::Sender<event::Office>>,
 }
 
 /// How often things happen.
@@ -58,37 +67,6 @@ pub struct Pace {
     pub repository: String,
     /// The branch, for messages.
     pub branch: String,
-}
-
-/// What the agent's work depends on, beside the world.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Namespace of the Application resources and of the lease.
-    pub namespace: String,
-    /// Marks objects as ours.
-    pub owner: String,
-    /// Who this process is to the others that want to lead. No two that run at once may share it.
-    pub identity: String,
-    /// The pod that this process runs in, which is labelled when it leads.
-    pub pod: Option<String>,
-    /// How often things happen, and where they come from.
-    pub pace: Pace,
-}
-
-/// Stands by until elected, leads until deposed, stands by again; returns once the process is asked to end. Knows no edge
-/// by name: tests and simulations start here.
-pub async fn work<W: World + 'static>(
-    world: Arc<W>,
-    settings: Settings,
-    telemetry: &Telemetry,
-    standing: &watch::Sender<Standing>,
-) {
-    let Settings { namespace, owner, identity: _, pod: _, pace } = settings;
-    world.lead(Some(crate::model::Millis(u64::MAX)));
-    let started = start::start(world, &namespace, &owner, telemetry).await;
-    let Some(started) = started else { return };
-    standing.send_replace(Standing::Leading);
-    Scheduler::new(started, pace).run().await;
 }
 
 /// Runs the agent until it is told to stop.
@@ -117,8 +95,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let settings = Settings {
         namespace: config.namespace.clone(),
         owner: config.owner.clone(),
-        identity: config.owner.clone(),
-        pod: None,
+        identity: config.identity.clone().unwrap_or_else(|| passing_identity(world.random())),
+        pod: config.pod.clone(),
         pace: Pace {
             poll: crate::model::Millis(u64::try_from(config.poll_interval.as_millis()).unwrap_or(u64::MAX)),
             path: config.path.clone(),
@@ -134,4 +112,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     stop_sender.send_replace(true);
     server.stopped().await;
     Ok(())
+}
+
+/// A name for a process that has none of its own: whoever starts anew is somebody else.
+fn passing_identity(random: [u8; 32]) -> String {
+    let suffix = u32::from_le_bytes(random[..4].try_into().expect("four bytes of 32"));
+    format!("tidegate-{suffix:08x}")
 }

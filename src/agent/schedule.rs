@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use futures::future::Either;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 
-use super::event::Done;
+use super::event::{Done, Ended, Office};
 use super::source::Source;
 use super::start::Started;
 use super::tick::{Passed, tick};
@@ -25,6 +27,9 @@ const SECRETS_EVERY: Millis = Millis::from_seconds(600);
 /// A far future, for sleeping until something happens.
 const IDLE: Millis = Millis::from_seconds(3600);
 
+/// How long a pass may still take once the process is asked to end: as long as one write may.
+const FINISH: Millis = Millis::from_seconds(5);
+
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// One app and what reached it while a pass had it.
@@ -37,6 +42,7 @@ pub(super) struct Slot {
 /// The scheduler.
 pub struct Scheduler<W> {
     pub(super) context: Arc<Context<W>>,
+    office: watch::Receiver<Office>,
     pub(super) pace: Pace,
     pub(super) cache: Cache,
     pub(super) kinds: Arc<Kinds>,
@@ -44,6 +50,8 @@ pub struct Scheduler<W> {
     pub(super) due: BTreeMap<AppName, Timestamp>,
     pub(super) work: FuturesUnordered<Work>,
     pub(super) passes: usize,
+    /// Events being written.
+    notices: usize,
     pub(super) source: Option<Box<Source>>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) commit: Option<String>,
@@ -86,6 +94,7 @@ impl<W: World + 'static> Scheduler<W> {
             slots.insert(name, Slot { app: Some(Box::new(app)), stored: None });
         }
         Self {
+            office: context.office.subscribe(),
             context: Arc::new(context),
             pace,
             cache,
@@ -94,6 +103,7 @@ impl<W: World + 'static> Scheduler<W> {
             due,
             work: FuturesUnordered::new(),
             passes: 0,
+            notices: 0,
             source: Some(Box::default()),
             snapshot: None,
             commit: None,
@@ -114,41 +124,77 @@ impl<W: World + 'static> Scheduler<W> {
         }
     }
 
-    /// Runs until the process is asked to end.
-    pub async fn run(mut self) {
+    /// Runs until the process is asked to end, or this term is over.
+    pub(super) async fn run(&mut self, epoch: u64) -> Ended {
         self.proven = observed::recall(&self.context).await;
         loop {
+            if self.office.borrow_and_update().epoch() != Some(epoch) {
+                return Ended::Deposed;
+            }
             let until = self.start_work();
-            let event = {
-                let context = Arc::clone(&self.context);
+            let context = Arc::clone(&self.context);
+            let mut office = self.office.clone();
+            let news = async {
                 let next = std::pin::pin!(context.world.next_event(until));
-                if self.work.is_empty() {
-                    Some(next.await)
-                } else {
-                    // Work first: `select` polls in order, and an `until` that has passed must not starve what it waits for.
-                    match futures::future::select(self.work.next(), next).await {
-                        futures::future::Either::Right((event, _)) => Some(event),
-                        futures::future::Either::Left((done, _)) => {
-                            if let Some(done) = done {
-                                self.done(done);
-                            }
-                            None
+                match futures::future::select(next, std::pin::pin!(office.changed())).await {
+                    Either::Left((event, _)) => Some(event),
+                    Either::Right(_) => None,
+                }
+            };
+            let event = if self.work.is_empty() {
+                news.await
+            } else {
+                // Work first: `select` polls in order, and an `until` that has passed must not starve what it waits for.
+                match futures::future::select(self.work.next(), std::pin::pin!(news)).await {
+                    Either::Right((event, _)) => event,
+                    Either::Left((done, _)) => {
+                        if let Some(done) = done {
+                            self.done(done);
                         }
+                        None
                     }
                 }
             };
             match event {
-                Some(Event::Shutdown) => return,
+                Some(Event::Shutdown) => return Ended::Asked,
                 Some(event) => self.take(event),
                 None => {}
             }
         }
     }
 
+    /// Lets what is under way come to its end. What takes too long may write no more, and whatever it wrote has then either
+    /// taken effect or never will.
+    pub(super) async fn finish(&mut self) {
+        let context = Arc::clone(&self.context);
+        for may_write in [true, false] {
+            if !may_write {
+                context.world.lead(None);
+            }
+            let late = std::pin::pin!(context.world.wait(Millis(context.world.uptime().0 + FINISH.0)));
+            let done = std::pin::pin!(async {
+                while self.passes + self.notices > 0
+                    && let Some(done) = self.work.next().await
+                {
+                    self.done(done);
+                }
+            });
+            futures::future::select(done, late).await;
+        }
+    }
+
+    /// Stops what was watched and shown. Memory goes with the scheduler.
+    pub(super) fn retire(&self) {
+        self.cache.scopes().for_each(|scope| self.context.world.unwatch(scope));
+        self.slots.keys().for_each(|name| self.context.world.show(name, None));
+    }
+
     /// Starts what is due and returns when to look again.
     fn start_work(&mut self) -> Timestamp {
         let now = self.context.world.now();
-        if !self.is_polling && now >= self.poll_at && self.source.is_some() {
+        // Nothing that would end in writes is begun while none may start: a renewal is late, and its coming wakes us.
+        let may_write = self.office.borrow().may_write(self.context.world.uptime());
+        if may_write && !self.is_polling && now >= self.poll_at && self.source.is_some() {
             self.start_poll();
         }
         if now >= self.secrets_at {
@@ -170,13 +216,13 @@ impl<W: World + 'static> Scheduler<W> {
             self.due.iter().filter(|(_, at)| **at <= now).map(|(name, at)| (*at, name.clone())).collect();
         ready.sort();
         for (_, name) in ready {
-            if self.passes >= PASSES_MAX {
+            if !may_write || self.passes >= PASSES_MAX {
                 break;
             }
             self.start_pass(&name);
         }
         let mut until = IDLE.after(now).min(self.secrets_at);
-        if !self.is_polling && self.source.is_some() {
+        if may_write && !self.is_polling && self.source.is_some() {
             until = until.min(self.poll_at);
         }
         let waiting = self.due.iter().filter(|(name, _)| self.slots.get(*name).is_some_and(|slot| slot.app.is_some()));
@@ -261,7 +307,7 @@ impl<W: World + 'static> Scheduler<W> {
                 tracing::warn!(%error, "the cluster's kinds cannot be read");
                 self.kinds_at = Some(RETRY.after(self.context.world.now()));
             }
-            Done::Told => {}
+            Done::Told => self.notices -= 1,
         }
     }
 
@@ -272,6 +318,7 @@ impl<W: World + 'static> Scheduler<W> {
         gone.iter().for_each(|key| self.cache.unlearn(key));
         for notice in notices {
             let context = Arc::clone(&self.context);
+            self.notices += 1;
             self.work.push(Box::pin(async move {
                 if let Err(error) = context.world.create(&notice).await {
                     tracing::debug!(%error, "an Event was not written");

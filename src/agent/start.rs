@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::sync::watch;
 
-use super::{App, Context, keep};
+use super::event::Office;
+use super::{App, Context, Settings, keep, takeover};
 use crate::declare::{assemble, parse_file};
 use crate::model::{AppName, Application, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
 use crate::store;
@@ -32,27 +34,38 @@ pub struct Started<W> {
     pub scope: Scope,
 }
 
-/// Waits until the cluster answers, and reads what is stored. `None` when the process is asked to end meanwhile.
+/// Waits until the cluster answers, reads what is stored, and takes over what is under way. `None` when the process is
+/// asked to end meanwhile.
 pub(super) async fn start<W: World>(
-    world: Arc<W>,
-    namespace: &str,
-    owner: &str,
+    world: &Arc<W>,
+    settings: &Settings,
     telemetry: &Telemetry,
+    office: &Arc<watch::Sender<Office>>,
+    epoch: u64,
 ) -> Option<Started<W>> {
-    let namespaced = |kind: GroupKind, version: &str| Scope {
-        kind,
-        version: version.to_owned(),
-        namespace: Some(namespace.to_owned()),
-    };
-    let scope = namespaced(GroupKind::new(store::GROUP, store::KIND), store::VERSION);
+    let Settings { namespace, owner, .. } = settings;
+    let kind = GroupKind::new(store::GROUP, store::KIND);
+    let scope = Scope { kind, version: store::VERSION.to_owned(), namespace: Some(namespace.clone()) };
     loop {
-        match read(&*world, namespace, owner, &scope).await {
-            Ok((kinds, secret_key, listed)) => {
-                let (namespace, owner, telemetry) = (namespace.to_owned(), owner.to_owned(), telemetry.clone());
-                let context = Context { world, namespace, owner, secret_key, telemetry };
-                let apps = listed.items.iter().map(|object| stored(&context, object)).collect();
-                return Some(Started { context, kinds, apps, listed, scope });
-            }
+        let started = async {
+            let (kinds, secret_key, listed) = read(&**world, namespace, owner, &scope).await?;
+            // Later than the last one even when somebody deleted the lease, and its count with it.
+            let last = listed.items.iter().map(store::application::epoch).max().unwrap_or_default();
+            let context = Context {
+                world: Arc::clone(world),
+                namespace: namespace.clone(),
+                owner: owner.clone(),
+                secret_key,
+                telemetry: telemetry.clone(),
+                epoch: epoch.max(last + 1),
+                office: Arc::clone(office),
+            };
+            let mut apps: BTreeMap<_, _> = listed.items.iter().map(|object| stored(&context, object)).collect();
+            takeover::touch(&context, apps.values_mut()).await?;
+            Ok(Started { context, kinds, apps, listed, scope: scope.clone() })
+        };
+        match started.await {
+            Ok(started) => return Some(started),
             Err(ApiError::UnknownKind(kind)) => {
                 tracing::error!(%kind, "the custom resource definitions are not installed: run `tidegate crds | kubectl apply --server-side -f -`");
             }
@@ -117,7 +130,7 @@ fn recalled(object: &Object) -> Option<Arc<Application>> {
     assemble(&files, &BTreeMap::new()).apps.remove(&stored.name)?.ok()
 }
 
-fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {
+pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {
     let name = AppName::from(object.key.name.as_str());
     debug_assert_eq!(object.key.cluster, ClusterName::local(), "one cluster today");
     let declared = Declared::Broken { last: None, revision: None, reason: "Git was not read yet".to_owned() };

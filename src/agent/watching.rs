@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::App;
 use super::event::Done;
 use super::schedule::{RETRY, Scheduler};
+use super::{App, takeover};
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Timestamp};
 use crate::mutants::{Mutant, is_planted};
@@ -177,6 +177,9 @@ impl<W: World + 'static> Scheduler<W> {
     }
 
     fn application_stored(&mut self, object: Object) {
+        if takeover::is_overthrown(&self.context, &object) {
+            return;
+        }
         let name = AppName::from(object.key.name.as_str());
         let Some(slot) = self.slots.get_mut(&name) else { return };
         let known = slot.app.as_ref().and_then(|app| app.object.as_ref()).map(Object::resource_version);

@@ -6,6 +6,7 @@
 
 mod gates;
 mod idle;
+pub mod lease;
 mod reconciling;
 mod removal;
 mod reports;

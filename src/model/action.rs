@@ -98,6 +98,8 @@ pub enum Outcome {
         /// Whether trying again without a change can help (conflict, timeout, 429, 5xx).
         is_transient: bool,
     },
+    /// It was not sent: this agent does not lead at present.
+    Withheld,
     /// Nothing to report.
     Done,
 }

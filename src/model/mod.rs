@@ -8,6 +8,7 @@ pub mod application;
 pub mod gate;
 pub mod health;
 pub mod history;
+pub mod lease;
 pub mod marks;
 pub mod object;
 pub mod plan;
@@ -22,6 +23,7 @@ pub use application::{
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
 pub use health::{Health, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
+pub use lease::{Claim, Lease};
 pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
 pub use release::{Digest, Release, ReleaseRef};

@@ -7,7 +7,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    GROUP, KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, REQUEST_ANNOTATION, StoreError, VERSION, broken, record,
+    EPOCH_ANNOTATION, GROUP, KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, REQUEST_ANNOTATION, StoreError, VERSION,
+    broken, record,
 };
 use crate::model::history::COMPLETED_MAX;
 use crate::model::{
@@ -137,6 +138,25 @@ pub fn with_status(stored: &Object, status: Value) -> Object {
         Some(fields) => fields.insert("status".to_owned(), status),
         None => return stored.with_body(json!({ "status": status })),
     };
+    stored.with_body(body)
+}
+
+/// The epoch of the leader that last took the app over; 0 when none ever did.
+#[must_use]
+pub fn epoch(object: &Object) -> u64 {
+    object.annotation(EPOCH_ANNOTATION).and_then(|epoch| epoch.parse().ok()).unwrap_or_default()
+}
+
+/// The Application resource marked with the epoch of a new leader, under `stored`'s resourceVersion: whatever a leader
+/// before writes on the ground of what it knows is refused from then on.
+#[must_use]
+pub fn with_epoch(stored: &Object, epoch: u64) -> Object {
+    let mut body = stored.body.as_ref().clone();
+    let mut metadata = body.as_object_mut().map(|fields| taken_mapping(fields, "metadata")).unwrap_or_default();
+    let mut annotations = taken_mapping(&mut metadata, "annotations");
+    annotations.insert(EPOCH_ANNOTATION.to_owned(), Value::from(epoch.to_string()));
+    metadata.insert("annotations".to_owned(), Value::Object(annotations));
+    body["metadata"] = Value::Object(metadata);
     stored.with_body(body)
 }
 

@@ -8,6 +8,7 @@ pub mod crd;
 pub mod digest;
 #[cfg(test)]
 mod fixtures;
+pub mod lease;
 pub mod notice;
 mod record;
 pub mod release;
@@ -30,6 +31,8 @@ pub const KIND: &str = "Application";
 pub const PLURAL: &str = "applications";
 /// Kubernetes' label for the tool that manages an object.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// Kubernetes' label for what an object is part of: our own pods carry it.
+pub const NAME_LABEL: &str = "app.kubernetes.io/name";
 /// Our name, as label value, event source and field-manager prefix.
 pub const MANAGED_BY: &str = "tidegate";
 /// Label with the agent's owner id.
@@ -38,6 +41,9 @@ pub const OWNER_LABEL: &str = crate::model::marks::ANNOTATION_OWNER;
 pub const APPLICATION_LABEL: &str = crate::model::marks::LABEL_APPLICATION;
 /// Annotation by which people ask for something.
 pub const REQUEST_ANNOTATION: &str = "tidegate.dev/request";
+
+/// Annotation with the epoch of the leader that last took the app over.
+pub const EPOCH_ANNOTATION: &str = "tidegate.dev/epoch";
 
 /// Why stored state cannot be used. The app concerned becomes read-only; the others go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -94,6 +94,7 @@ fn first_sync(plane: &Plane, fleet: &Fleet) -> Sync {
         repository: plane.git_url("fleet.git"),
         namespace: NAMESPACES[1].to_owned(),
         owner: "bench".to_owned(),
+        identity: "bench".to_owned(),
         kubeconfig: plane.kubeconfig().to_owned(),
         providers: std::collections::BTreeMap::new(),
         folder: session_folder().join("agent"),

@@ -26,6 +26,7 @@ fn the_shipped_installation_has_all_rights_that_the_agent_needs() {
     story.plane.kubeconfig_of(token.trim(), &kubeconfig);
     let mut settings = story.settings();
     settings.kubeconfig = kubeconfig;
+    settings.extra = story.play_pod("first");
     AppFixture::new("web").spec("sync: {prune: true}").write(&story.repo, &story.namespace);
     story.repo.commit_and_push("web 1.0.0");
     story.start_agent_with(settings);
@@ -53,6 +54,9 @@ fn the_shipped_installation_has_all_rights_that_the_agent_needs() {
     story.repo.bump("web", "1.3.0");
     story.wait_settled("web", "1.3.0");
     assert!(story.observer.now(|state| state.config("web", "greeting").is_none()));
+
+    let role = story.kubectl_agent("get pod first -o jsonpath={.metadata.labels.tidegate\\.dev/role}");
+    assert_eq!(role, "leader", "the Service finds it");
 
     let events = story.kubectl_agent("get events -o name");
     assert!(!events.is_empty(), "it may write Events");

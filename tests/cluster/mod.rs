@@ -6,6 +6,7 @@ mod events;
 mod harness;
 mod install;
 mod interference;
+mod leader;
 mod prune;
 mod quarantine;
 mod reading;

@@ -75,6 +75,7 @@ fn start() -> Demo {
         repository: plane.git_url("demo.git"),
         namespace: AGENT_NAMESPACE.to_owned(),
         owner: "demo".to_owned(),
+        identity: "demo".to_owned(),
         kubeconfig: plane.kubeconfig().to_owned(),
         providers: BTreeMap::from([("prometheus".to_owned(), plane.prometheus().url())]),
         folder: session_folder().join("agent"),

@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) namespace: String,
     /// Owner id.
     pub(crate) owner: String,
+    /// Who it is to other replicas: the same again after a restart, as a pod's name is.
+    pub(crate) identity: String,
     /// Kubeconfig that it runs with.
     pub(crate) kubeconfig: PathBuf,
     /// Metrics providers by name.
@@ -78,6 +80,7 @@ impl Agent {
             .args(["agent", "--branch", "main", "--poll-interval", settings.poll_interval])
             .args(["--repository", &settings.repository])
             .args(["--namespace", &settings.namespace, "--owner", &settings.owner])
+            .args(["--identity", &settings.identity])
             .args(["--api-address", "127.0.0.1:0", "--ops-address", "127.0.0.1:0"])
             .arg("--token-file")
             .arg(settings.folder.join("token"))
@@ -99,6 +102,22 @@ impl Agent {
         if let Some(mut running) = lock(&self.running).take() {
             let _ = running.child.kill();
             let _ = running.child.wait();
+        }
+    }
+
+    /// SIGSTOP: it does nothing more, and knows nothing of it.
+    pub(crate) fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT: it goes on where it was.
+    pub(crate) fn thaw(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, number: i32) {
+        if let Some(running) = &*lock(&self.running) {
+            signal(&running.child, number);
         }
     }
 
@@ -176,12 +195,23 @@ impl Agent {
         self.await_that("the agent polls Git", || polls() >= before + 3.0);
     }
 
-    /// Waits until `/readyz` answers 200.
+    /// Waits until it is ready and leads.
     #[track_caller]
     pub(crate) fn await_ready(&self) {
-        self.await_that("the agent is ready", || {
+        self.await_answer("the agent is ready and leads", "ok");
+    }
+
+    /// Waits until it is ready and stands by.
+    #[track_caller]
+    pub(crate) fn await_standing_by(&self) {
+        self.await_answer("the agent stands by", "ok: standing by");
+    }
+
+    #[track_caller]
+    fn await_answer(&self, what: &str, body: &str) {
+        self.await_that(what, || {
             let answer = http::get(self.ops_address(), "/readyz", None);
-            answer.is_ok_and(|answer| answer.status == 200)
+            answer.is_ok_and(|answer| answer.status == 200 && answer.body == body)
         });
     }
 

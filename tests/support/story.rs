@@ -150,12 +150,20 @@ impl Story {
             repository: self.repository_url.clone(),
             namespace: self.agent_namespace.clone(),
             owner: self.agent_namespace.clone(),
+            identity: "first".to_owned(),
             kubeconfig: self.plane.kubeconfig().to_owned(),
             providers: BTreeMap::new(),
             folder: self.folder.join("agent"),
             poll_interval: "300ms",
             extra: Vec::new(),
         }
+    }
+
+    /// Makes the pod that an agent is to take for its own, and gives the arguments that tell it so.
+    #[track_caller]
+    pub(crate) fn play_pod(&self, name: &str) -> Vec<String> {
+        self.kubectl_agent(&format!("run {name} --image=tidegate:1 --labels=app.kubernetes.io/name=tidegate"));
+        vec!["--pod".to_owned(), name.to_owned()]
     }
 
     /// The agent.

@@ -263,6 +263,7 @@ async fn no_server_is_unreachable_and_a_lost_answer_to_a_write_may_have_happened
         .unwrap(),
         1,
     );
+    caller.term.lead(Some(Millis(u64::MAX)));
     let write = Call::write(Verb::Create, Method::POST, "/x".to_owned(), GroupKind::new("", "X"), (JSON, &json!({})));
     let hang_up = async {
         let (stream, _peer) = listener.accept().await.unwrap();
