@@ -1,6 +1,15 @@
 //! The API server. Enters: verbs with raw objects, by whom. Leaves: what Kubernetes would answer, and a log of commits
 //! that watches, controllers and checkers read. It knows no time but what it is told, and decides nothing.
 
+mod admission;
+mod default;
+mod delete;
+pub mod fields;
+mod owners;
+mod schema;
+mod served;
+mod validate;
+mod walk;
 mod write;
 
 #[cfg(test)]
@@ -9,8 +18,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{GroupKind, Object, ObjectKey, Timestamp};
+use crate::model::{ClusterName, GroupKind, Object, ObjectKey, Timestamp};
 use crate::world::{Kinds, Listed, Scope};
+
+pub use self::admission::{Mutation, Quota, Refusal, Rules, Verb};
+pub use self::delete::Deletion;
+use self::owners::Owner;
 
 /// The kinds that this API server serves: group, version, kind, whether namespaced, whether it has a status subresource.
 pub const KINDS: &[(&str, &str, &str, bool, bool)] = &[
@@ -62,28 +75,71 @@ pub struct Commit {
     pub after: Option<Object>,
 }
 
+/// What is stored of an object: itself, and who owns what of it, parsed.
+#[derive(Clone, Debug)]
+struct Stored {
+    object: Object,
+    owners: Arc<Vec<Owner>>,
+}
+
 /// The API server and what it stores.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Api {
     now: Timestamp,
+    /// The time as objects tell it.
+    clock: Arc<str>,
     revision: u64,
     uids: u64,
-    objects: BTreeMap<ObjectKey, Object>,
+    objects: BTreeMap<ObjectKey, Stored>,
     log: Vec<Commit>,
     /// Watches cannot start from before this resourceVersion.
     compacted: u64,
+    rules: Rules,
+    /// Kinds whose owners are not kept track of.
+    untracked: Vec<String>,
+    /// Whether nothing was left behind when it was last looked for, and no object went since.
+    is_collected: bool,
 }
 
 impl Api {
     /// An empty cluster at a moment.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now, revision: 1, uids: 0, objects: BTreeMap::new(), log: Vec::new(), compacted: 0 }
+        Self {
+            now,
+            clock: clock(now),
+            revision: 1,
+            uids: 0,
+            objects: BTreeMap::new(),
+            log: Vec::new(),
+            compacted: 0,
+            rules: Rules::default(),
+            untracked: Vec::new(),
+            is_collected: true,
+        }
+    }
+
+    /// The same, without keeping track of who owns the fields of some kinds, by name: their objects show no
+    /// `managedFields`, and nobody is in the way of an apply.
+    #[must_use]
+    pub fn untracked(mut self, kinds: &[&str]) -> Self {
+        self.untracked = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        self
+    }
+
+    /// The same with a namespace in it.
+    #[must_use]
+    pub fn with_namespace(mut self, name: &str) -> Self {
+        let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace = Object::from_value(&ClusterName::local(), body).expect("it has a name");
+        self.create(&Writer::other("kubectl-create"), &namespace).expect("its name is valid and not taken");
+        self
     }
 
     /// Tells the time. It never goes back.
     pub fn set_now(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        self.clock = clock(self.now);
     }
 
     /// The newest resourceVersion.
@@ -104,7 +160,7 @@ impl Api {
     /// Reads one object.
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<&Object> {
-        self.objects.get(key)
+        self.objects.get(key).map(|stored| &stored.object)
     }
 
     /// The objects of a kind, in one namespace or in all, in order of namespace and name.
@@ -117,7 +173,7 @@ impl Api {
         self.objects
             .range(first..)
             .take_while(move |(key, _)| key.kind == *kind && namespace.is_none_or(|wanted| key.namespace == wanted))
-            .map(|(_, object)| object)
+            .map(|(_, stored)| &stored.object)
     }
 
     /// A collection as it is now. The selector is a comma-separated list of `name=value`.
@@ -144,4 +200,10 @@ impl Api {
         self.compacted = self.compacted.max(revision.min(self.revision));
         self.log.retain(|commit| commit.revision > self.compacted);
     }
+}
+
+/// A moment as the API server writes it: to the second.
+fn clock(now: Timestamp) -> Arc<str> {
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Arc::from(whole.to_string())
 }

@@ -1,203 +1,349 @@
-//! Writes: create, update, patch, delete, each with its preconditions, generation and finalizers.
+//! Writes: create, update, patch, apply, each with its ownership, defaults, validation and generation.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, Commit, KINDS, Writer};
-use crate::model::{ClusterName, Object, ObjectKey};
-use crate::world::{ApiError, ApplyOptions, Part, Preconditions};
+use super::admission::Verb;
+use super::fields::FieldSet;
+use super::owners::{self, Applied, Claim, Identity, Operation, Owner, Subresource};
+use super::served::{Served, has_finalizers, is_graceful, metadata, text};
+use super::{Api, Commit, Stored, Writer, validate};
+use crate::model::{Object, ObjectKey};
+use crate::world::{ApiError, ApplyOptions, Part};
+
+static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&["status"]));
+static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&["spec"]));
+static SPEC_AND_LABELS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&["spec", "metadata.labels"]));
+static SPEC_AND_METADATA: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of(&["spec", "metadata"]));
+static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);
 
 impl Api {
     /// Creates an object.
     ///
     /// # Errors
-    /// `AlreadyExists`, `Invalid`, `UnknownKind`, `NotFound` (its namespace).
+    /// `AlreadyExists`, `Invalid`, `UnknownKind`, `NotFound` (its namespace), `Forbidden`.
     pub fn create(&mut self, by: &Writer, object: &Object) -> Result<Object, ApiError> {
-        let (_, _, _, _, has_status) = served(object)?;
-        if self.objects.contains_key(&object.key) {
-            return Err(ApiError::AlreadyExists);
-        }
+        let served = Served::of(object)?;
+        served.check_key(&object.key)?;
         let mut body = (*object.body).clone();
-        if has_status && let Some(fields) = body.as_object_mut() {
-            fields.remove("status");
+        served.bring_in(&mut body, &object.key)?;
+        let mut owners = Vec::new();
+        if self.is_tracked(&served) {
+            let identity = identity(&by.manager, Operation::Update, Part::Object);
+            let claim = self.claim(&served, &identity, Part::Object);
+            owners = owners::after_update(claim, &[], &served.shape.empty(), &body);
         }
-        self.uids += 1;
-        let metadata = metadata(&mut body);
-        metadata.insert("uid".to_owned(), json!(format!("00000000-0000-4000-8000-{:012x}", self.uids)));
-        metadata.insert("creationTimestamp".to_owned(), json!(self.now.to_string()));
-        metadata.insert("generation".to_owned(), json!(1));
-        Ok(self.commit(by, object.key.clone(), &object.version, Some(body)).expect("a body was given"))
+        self.insert(by, &served, object, body, owners, false)
     }
 
     /// Replaces an object, or its status.
     ///
     /// # Errors
-    /// `NotFound`, `Conflict` when its resourceVersion is not the stored one, `Invalid`.
+    /// `NotFound`, `Conflict` when its resourceVersion or UID is not the stored one, `Invalid`, `Forbidden`.
     pub fn update(&mut self, by: &Writer, object: &Object, part: Part) -> Result<Object, ApiError> {
-        served(object)?;
-        let stored = self.objects.get(&object.key).ok_or(ApiError::NotFound)?;
-        let expected = object.resource_version();
-        if !expected.is_empty() && expected != stored.resource_version() {
+        let served = Served::of(object)?;
+        served.check_key(&object.key)?;
+        let stored = self.objects.get(&object.key).ok_or(ApiError::NotFound)?.clone();
+        if !object.uid().is_empty() && object.uid() != stored.object.uid() {
             return Err(ApiError::Conflict);
         }
-        let stored = stored.clone();
-        let body = (*object.body).clone();
-        self.replace(by, &stored, body, part)
+        self.change(by, &served, &stored, (*object.body).clone(), part)
     }
 
     /// JSON patch (RFC 6902), tests included.
     ///
     /// # Errors
-    /// `NotFound`, `Conflict` when a test fails, `Invalid`.
+    /// `NotFound`, `Conflict` when it cannot be applied (a failed test included), `Invalid`, `Forbidden`.
     pub fn patch(&mut self, by: &Writer, key: &ObjectKey, operations: &Value) -> Result<Object, ApiError> {
-        let stored = self.objects.get(key).ok_or(ApiError::NotFound)?.clone();
         let patch: json_patch::Patch =
             serde_json::from_value(operations.clone()).map_err(|error| ApiError::Invalid(error.to_string()))?;
-        let mut body = (*stored.body).clone();
-        json_patch::patch(&mut body, &patch).map_err(|error| match error.kind {
-            json_patch::PatchErrorKind::TestFailed => ApiError::Conflict,
-            _ => ApiError::Invalid(error.to_string()),
-        })?;
-        self.replace(by, &stored, body, Part::Object)
+        let stored = self.objects.get(key).ok_or(ApiError::NotFound)?.clone();
+        let mut body = (*stored.object.body).clone();
+        // The server answers alike whatever is the reason, and our edge takes it for a failed test.
+        json_patch::patch(&mut body, &patch).map_err(|_| ApiError::Conflict)?;
+        self.change(by, &Served::of(&stored.object)?, &stored, body, Part::Object)
     }
 
     /// Merge patch (RFC 7386) of an object or its status, as people and controllers send it.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid`.
+    /// `NotFound`, `Conflict` when it states another resourceVersion, `Invalid`, `Forbidden`.
     pub fn merge(&mut self, by: &Writer, key: &ObjectKey, change: &Value, part: Part) -> Result<Object, ApiError> {
         let stored = self.objects.get(key).ok_or(ApiError::NotFound)?.clone();
-        let mut body = (*stored.body).clone();
+        let mut body = (*stored.object.body).clone();
         json_patch::merge(&mut body, change);
-        self.replace(by, &stored, body, part)
+        self.change(by, &Served::of(&stored.object)?, &stored, body, part)
     }
 
-    /// Server-side apply.
+    /// Server-side apply, under the manager that the options name.
     ///
     /// # Errors
-    /// `Owned` when others own a field and it is not forced, `Conflict`, `Invalid`.
+    /// `Owned` when others own a field and it is not forced, `Conflict` when it states another resourceVersion, `Invalid`,
+    /// `Forbidden`, `NotFound` (its namespace).
     pub fn apply(&mut self, by: &Writer, object: &Object, options: ApplyOptions) -> Result<Object, ApiError> {
-        let _ = options;
-        match self.objects.get(&object.key).cloned() {
-            None => self.create(by, object),
-            Some(stored) => {
-                let mut body = (*stored.body).clone();
-                json_patch::merge(&mut body, &object.body);
-                self.replace(by, &stored, body, Part::Object)
+        let ApplyOptions { is_forced, is_dry_run, manager } = options;
+        let by = &Writer { manager: Arc::from(manager), agent: by.agent };
+        let served = Served::of(object)?;
+        served.check_key(&object.key)?;
+        if object.body["metadata"].get("managedFields").is_some_and(|fields| !fields.is_null()) {
+            return Err(ApiError::Invalid("metadata.managedFields must be nil".to_owned()));
+        }
+        let mut misfits = Vec::new();
+        served.shape.misfits(&object.body, "", &mut misfits);
+        if !misfits.is_empty() {
+            return Err(ApiError::Invalid(misfits.join("; ")));
+        }
+        let stored = self.objects.get(&object.key).cloned();
+        let empty;
+        let (live, known): (&Value, &[Owner]) = match &stored {
+            Some(stored) => (&stored.object.body, &stored.owners),
+            None => {
+                empty = served.shape.empty();
+                (&empty, &[])
             }
+        };
+        let identity = identity(manager, Operation::Apply, Part::Object);
+        let claim = self.claim(&served, &identity, Part::Object);
+        let applied = owners::after_apply(claim, known, live, &object.body, is_forced).map_err(ApiError::Owned)?;
+        let Applied { mut body, mut owners } = applied;
+        if !self.is_tracked(&served) {
+            owners.clear();
+        }
+        served.bring_in(&mut body, &object.key)?;
+        match stored {
+            None => self.insert(by, &served, object, body, owners, is_dry_run),
+            Some(stored) => self.settle(by, &served, &stored, body, owners, Part::Object, is_dry_run),
         }
     }
 
-    /// Deletes in the background; with finalizers it only marks.
-    ///
-    /// # Errors
-    /// `NotFound`, `Conflict` when a precondition fails.
-    pub fn delete(
+    /// Stores a new object.
+    fn insert(
         &mut self,
         by: &Writer,
-        key: &ObjectKey,
-        preconditions: Option<&Preconditions>,
-    ) -> Result<(), ApiError> {
-        let stored = self.objects.get(key).ok_or(ApiError::NotFound)?.clone();
-        if let Some(Preconditions { uid, resource_version }) = preconditions
-            && (uid != stored.uid() || resource_version != stored.resource_version())
-        {
-            return Err(ApiError::Conflict);
+        served: &Served,
+        object: &Object,
+        mut body: Value,
+        mut owners: Vec<Owner>,
+        is_dry_run: bool,
+    ) -> Result<Object, ApiError> {
+        let key = &object.key;
+        self.admit(Verb::Create, key)?;
+        if served.is_namespaced {
+            self.check_namespace(&key.namespace)?;
         }
-        if !has_finalizers(&stored.body) {
-            self.commit(by, key.clone(), &stored.version, None);
-            return Ok(());
+        self.add_by_rule(key, &mut body);
+        if !text(&body, "resourceVersion").is_empty() {
+            return Err(ApiError::Invalid("resourceVersion should not be set on objects to be created".to_owned()));
         }
-        if !stored.is_terminating() {
-            let mut body = (*stored.body).clone();
-            let now = self.now.to_string();
-            metadata(&mut body).insert("deletionTimestamp".to_owned(), json!(now));
-            self.commit(by, key.clone(), &stored.version, Some(body));
+        served.reset_status(&mut body);
+        self.uids += 1;
+        let number = self.uids;
+        if served.kind == "Service" {
+            allocate(&mut body, number);
         }
-        Ok(())
+        let metadata = metadata(&mut body);
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+            metadata.remove(field);
+        }
+        metadata.insert("uid".to_owned(), json!(format!("00000000-0000-4000-8000-{number:012x}")));
+        metadata.insert("creationTimestamp".to_owned(), json!(&*self.clock));
+        if served.has_generation() {
+            metadata.insert("generation".to_owned(), json!(1));
+        }
+        validate::check(served.kind, None, &body)?;
+        if self.objects.contains_key(key) {
+            return Err(ApiError::AlreadyExists);
+        }
+        if !owners.is_empty() {
+            let shown = owners::render(&mut owners, &[], None, &object.api_version());
+            self::metadata(&mut body).insert("managedFields".to_owned(), shown);
+        }
+        if is_dry_run {
+            return Ok(object.with_body(body));
+        }
+        let created = Stored { object: object.with_body(body), owners: Arc::new(owners) };
+        Ok(self.commit(by, key.clone(), Some(created)).expect("an object was given"))
     }
 
-    /// Stores a changed body: what the server owns is kept, the generation follows spec, an update that changes nothing
-    /// commits nothing, and the last finalizer that leaves a terminating object removes it.
-    fn replace(&mut self, by: &Writer, stored: &Object, mut body: Value, part: Part) -> Result<Object, ApiError> {
-        let (_, _, _, _, has_status) = served(stored)?;
-        if part == Part::Status {
-            let status = body.get("status").cloned();
-            body = (*stored.body).clone();
-            match status {
-                Some(status) => body["status"] = status,
-                None => drop(body.as_object_mut().and_then(|fields| fields.remove("status"))),
-            }
-        } else if has_status {
-            match stored.body.get("status") {
-                Some(status) => body["status"] = status.clone(),
-                None => drop(body.as_object_mut().and_then(|fields| fields.remove("status"))),
-            }
+    /// A write that sends the whole object, or has it already.
+    fn change(
+        &mut self,
+        by: &Writer,
+        served: &Served,
+        stored: &Stored,
+        mut body: Value,
+        part: Part,
+    ) -> Result<Object, ApiError> {
+        let key = &stored.object.key;
+        let is_same = |field: &str, value: &str| [value, ""].contains(&text(&body, field));
+        if !is_same("name", &key.name) || !is_same("namespace", &key.namespace) {
+            return Err(ApiError::Invalid("the name of the object does not match the name on the URL".to_owned()));
         }
-        for field in ["uid", "creationTimestamp", "deletionTimestamp", "generation", "resourceVersion"] {
-            let kept = stored.body["metadata"].get(field).cloned();
-            let metadata = metadata(&mut body);
-            match kept {
-                Some(kept) => drop(metadata.insert(field.to_owned(), kept)),
-                None => drop(metadata.remove(field)),
+        if body.get("apiVersion") != stored.object.body.get("apiVersion")
+            || body.get("kind") != stored.object.body.get("kind")
+        {
+            return Err(ApiError::Invalid("BadRequest (HTTP status 400)".to_owned()));
+        }
+        served.bring_in(&mut body, key)?;
+        if !self.is_tracked(served) {
+            return self.settle(by, served, stored, body, Vec::new(), part, false);
+        }
+        let known = sent_owners(&body, stored, part);
+        let owners = match known.as_deref() {
+            Some([]) => Vec::new(),
+            known => {
+                let identity = identity(&by.manager, Operation::Update, part);
+                let claim = self.claim(served, &identity, part);
+                owners::after_update(claim, known.unwrap_or(&stored.owners), &stored.object.body, &body)
             }
-        }
-        if body == *stored.body {
-            return Ok(stored.clone());
-        }
-        let rest = |body: &Value| {
-            let fields = body.as_object().into_iter().flatten();
-            fields
-                .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect::<Map<String, Value>>()
         };
-        if rest(&body) != rest(&stored.body) {
-            let generation = stored.int("/metadata/generation").unwrap_or(1) + 1;
-            metadata(&mut body).insert("generation".to_owned(), json!(generation));
+        self.settle(by, served, stored, body, owners, part, false)
+    }
+
+    /// Stores a changed body: what the server owns is kept, the generation follows spec, a write that changes nothing
+    /// commits nothing, and the last finalizer that leaves a terminating object removes it.
+    #[expect(clippy::too_many_arguments, reason = "one write with all that came of it")]
+    fn settle(
+        &mut self,
+        by: &Writer,
+        served: &Served,
+        stored: &Stored,
+        mut body: Value,
+        mut owners: Vec<Owner>,
+        part: Part,
+        is_dry_run: bool,
+    ) -> Result<Object, ApiError> {
+        let before = &*stored.object.body;
+        self.admit(Verb::Update, &stored.object.key)?;
+        self.add_by_rule(&stored.object.key, &mut body);
+        match text(&body, "resourceVersion") {
+            "" if !served.is_built_in() => {
+                return Err(ApiError::Invalid("metadata.resourceVersion: invalid value".to_owned()));
+            }
+            "" => {}
+            stated if stated != stored.object.resource_version() => return Err(ApiError::Conflict),
+            _ => {}
         }
-        let is_gone = stored.is_terminating() && !has_finalizers(&body);
-        let after = self.commit(by, stored.key.clone(), &stored.version, (!is_gone).then_some(body));
-        Ok(after.unwrap_or_else(|| stored.clone()))
+        served.keep(before, &mut body, part);
+        validate::check(served.kind, Some(before), &body)?;
+        let shown = metadata(&mut body).remove("managedFields");
+        let is_same_owned = owners::are_same(&owners, &stored.owners);
+        if is_same_owned && is_same_but_owners(&body, before) {
+            return Ok(stored.object.clone());
+        }
+        if !owners.is_empty() {
+            let shown = owners::render(&mut owners, &stored.owners, shown, &stored.object.api_version());
+            metadata(&mut body).insert("managedFields".to_owned(), shown);
+        }
+        if is_dry_run {
+            return Ok(stored.object.with_body(body));
+        }
+        let is_gone = stored.object.is_terminating() && !has_finalizers(&body) && !is_graceful(&body);
+        if is_gone {
+            let last = stored.object.with_body(body);
+            self.commit(by, stored.object.key.clone(), None);
+            return Ok(last);
+        }
+        let after = Stored { object: stored.object.with_body(body), owners: Arc::new(owners) };
+        Ok(self.commit(by, stored.object.key.clone(), Some(after)).expect("an object was given"))
     }
 
     /// Writes it down.
-    fn commit(&mut self, by: &Writer, key: ObjectKey, version: &str, body: Option<Value>) -> Option<Object> {
+    pub(super) fn commit(&mut self, by: &Writer, key: ObjectKey, after: Option<Stored>) -> Option<Object> {
         self.revision += 1;
         let revision = self.revision;
-        let after = body.map(|mut body| {
-            metadata(&mut body).insert("resourceVersion".to_owned(), json!(revision.to_string()));
-            Object { key: key.clone(), version: version.to_owned(), body: Arc::new(body) }
+        let after = after.map(|mut stored| {
+            let body = Arc::make_mut(&mut stored.object.body);
+            metadata(body).insert("resourceVersion".to_owned(), json!(revision.to_string()));
+            stored
         });
-        let before = match &after {
-            Some(after) => self.objects.insert(key.clone(), after.clone()),
+        let shown = after.as_ref().map(|stored| stored.object.clone());
+        self.is_collected &=
+            shown.as_ref().is_some_and(|object| object.body["metadata"].get("ownerReferences").is_none());
+        let before = match after {
+            Some(after) => self.objects.insert(key.clone(), after),
             None => self.objects.remove(&key),
         };
-        self.log.push(Commit { revision, at: self.now, by: by.clone(), key, before, after: after.clone() });
-        after
+        let before = before.map(|stored| stored.object);
+        self.log.push(Commit { revision, at: self.now, by: by.clone(), key, before, after: shown.clone() });
+        shown
+    }
+
+    fn is_tracked(&self, served: &Served) -> bool {
+        !self.untracked.iter().any(|kind| kind == served.kind)
+    }
+
+    fn claim<'a>(&'a self, served: &Served, identity: &'a Identity, part: Part) -> Claim<'a> {
+        let ignored: &'static FieldSet = match (part, served.kind) {
+            (Part::Object, _) if served.has_status => &STATUS,
+            (Part::Object, _) => &NOTHING,
+            (Part::Status, "Deployment") => &SPEC_AND_LABELS,
+            (Part::Status, _) if served.is_built_in() => &SPEC,
+            (Part::Status, _) => &SPEC_AND_METADATA,
+        };
+        Claim { identity, time: &self.clock, shape: served.shape, ignored }
+    }
+
+    /// Refuses what is to be created where nothing may be.
+    fn check_namespace(&self, name: &str) -> Result<(), ApiError> {
+        let namespace = self.objects.get(&ObjectKey::local("", "Namespace", "", name)).ok_or(ApiError::NotFound)?;
+        if namespace.object.is_terminating() {
+            let told = format!("unable to create new content in namespace {name} because it is being terminated");
+            return Err(ApiError::Forbidden(told));
+        }
+        Ok(())
     }
 }
 
-fn has_finalizers(body: &Value) -> bool {
-    body.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty())
-}
-
-fn metadata(body: &mut Value) -> &mut Map<String, Value> {
-    let metadata = &mut body["metadata"];
-    if !metadata.is_object() {
-        *metadata = json!({});
+/// The owners that a write sends along: `None` when it leaves them alone, an empty list when it forgets them.
+fn sent_owners(body: &Value, stored: &Stored, part: Part) -> Option<Vec<Owner>> {
+    if part == Part::Status {
+        return None;
     }
-    metadata.as_object_mut().expect("it was made one")
+    let sent = body["metadata"].get("managedFields");
+    if sent == stored.object.body["metadata"].get("managedFields") {
+        return stored.owners.is_empty().then(Vec::new);
+    }
+    match sent.and_then(Value::as_array).map(Vec::as_slice) {
+        None => stored.owners.is_empty().then(Vec::new),
+        Some([]) => Some(Vec::new()),
+        Some([entry]) if entry.as_object().is_some_and(Map::is_empty) => Some(Vec::new()),
+        Some(entries) => owners::parse(entries),
+    }
 }
 
-/// The row of [`KINDS`] for an object.
-fn served(object: &Object) -> Result<(&'static str, &'static str, &'static str, bool, bool), ApiError> {
-    debug_assert_eq!(object.key.cluster, ClusterName::local(), "one cluster today");
-    let kind = &object.key.kind;
-    KINDS
-        .iter()
-        .copied()
-        .find(|(group, version, name, _, _)| kind.is(group, name) && object.version == *version)
-        .ok_or_else(|| ApiError::UnknownKind(kind.to_string()))
+fn identity(manager: &str, operation: Operation, part: Part) -> Identity {
+    let subresource = match part {
+        Part::Object => Subresource::None,
+        Part::Status => Subresource::Status,
+    };
+    Identity { manager: Arc::from(manager), operation, subresource }
+}
+
+/// Gives a Service its address.
+fn allocate(body: &mut Value, number: u64) {
+    let spec = &mut body["spec"];
+    if spec["type"] == "ExternalName" {
+        return;
+    }
+    let given = spec.get("clusterIP").and_then(Value::as_str).map(str::to_owned);
+    let address =
+        given.unwrap_or_else(|| format!("10.{}.{}.{}", 96 + number / 65_536 % 16, number / 256 % 256, number % 256));
+    spec["clusterIPs"] = json!([address]);
+    spec["clusterIP"] = json!(address);
+    spec["ipFamilies"] = json!(["IPv4"]);
+    if spec.get("ipFamilyPolicy").is_none() {
+        spec["ipFamilyPolicy"] = json!("SingleStack");
+    }
+}
+
+fn is_same_but_owners(body: &Value, before: &Value) -> bool {
+    let (Some(body), Some(before)) = (body.as_object(), before.as_object()) else { return false };
+    let is_same = |name: &str| body.get(name) == before.get(name);
+    body.len() == before.len() && body.keys().filter(|name| *name != "metadata").all(|name| is_same(name)) && {
+        let (some, other) = (body["metadata"].as_object(), before["metadata"].as_object());
+        let other = other.into_iter().flatten().filter(|(name, _)| *name != "managedFields");
+        some.into_iter().flatten().eq(other)
+    }
 }
