@@ -8,14 +8,10 @@ use serde_json::Value;
 use super::sight::Trace;
 use super::{App, Context, recover, takeover};
 use crate::decide::notices;
-<<<<<<< HEAD
-use crate::model::{Declared, Digest, GroupKind, Notice, Object, Outcome, PastOutcome, Record, Release, RequestVerb};
-use crate::mutants::{Mutant, is_planted};
-=======
 use crate::model::{
     Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release, RequestVerb,
 };
->>>>>>> w-lead
+use crate::mutants::{Mutant, is_planted};
 use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
@@ -201,13 +197,19 @@ pub(super) async fn reread<W: World>(context: &Context<W>, app: &mut App, error:
     }
 }
 
-/// Takes the custom resource as the cluster shows it. What memory knows of the record wins, once there is any.
+/// Takes the custom resource as the cluster shows it. What memory knows of the record wins as long as nothing was written
+/// to it that memory does not know: a write of ours whose answer was lost is what is durable, and so what goes on. The
+/// generation tells, since labels, annotations and status do not raise it.
 pub(super) fn take(app: &mut App, object: Object) {
+    let generation = |object: &Object| object.int("/metadata/generation");
+    let is_known = app.object.as_ref().is_some_and(|known| generation(known) == generation(&object));
     match store::application::read(&object) {
         Ok(stored) => {
             app.history.request = stored.request;
-            if app.history.record.is_none() && stored.has_record {
+            if stored.has_record && (app.history.record.is_none() || !is_known) {
                 app.history.record = Some(store::settle(stored.record, stored.stable_in_status));
+                app.history.samples.clear();
+                app.is_saved = true;
             }
             app.unusable = None;
         }

@@ -41,7 +41,6 @@ impl Holders {
             return Vec::new();
         }
         match self.epochs.get(&process) {
-            None if self.epoch == 0 => Vec::new(), // TEMPORARY
             None => vec![("S9", format!("process {process} wrote {} and never led", commit.key))],
             Some(epoch) if *epoch == self.epoch => {
                 self.first.get_or_insert(commit.at);
