@@ -3,5 +3,6 @@
 mod architecture;
 mod cluster;
 mod documentation_links;
+mod model_check;
 mod shipped;
 mod support;
