@@ -3,6 +3,7 @@
 mod architecture;
 mod cluster;
 mod documentation_links;
+mod model_check;
 mod shipped;
 mod simulation;
 mod support;
