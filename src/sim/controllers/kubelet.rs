@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Behaviour, Delays, Desk, pods, reading};
 use crate::model::{Millis, Object, ObjectKey};
+use crate::sim::api::Deletion;
 use crate::world::{ApiError, Part};
 
 /// Pauses between restarts: 10 s, doubled up to 5 minutes.
@@ -112,12 +113,11 @@ pub(super) fn stop(desk: &mut Desk<'_>, key: &ObjectKey) -> Result<(), ApiError>
 
 /// Removes a pod at once.
 pub(super) fn remove(desk: &mut Desk<'_>, key: &ObjectKey) -> Result<(), ApiError> {
-    desk.api.delete(&desk.by, key, None)?;
-    let Some(pod) = desk.api.get(key) else { return Ok(()) };
-    let finalizers = reading::at(&pod.body, &["metadata", "finalizers"]).and_then(Value::as_array);
-    let others: Vec<&Value> = finalizers.into_iter().flatten().filter(|name| **name != pods::FINALIZER).collect();
-    let change = json!({"metadata": {"finalizers": others}});
-    desk.api.merge(&desk.by, key, &change, Part::Object).map(drop)
+    let deletion = Deletion { preconditions: None, grace_seconds: Some(0) };
+    match desk.api.delete_with(&desk.by, key, &deletion) {
+        Ok(()) | Err(ApiError::NotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// How a pod behaves: the rule added last whose text is part of one of its images.

@@ -7,10 +7,6 @@ use super::{Desk, reading};
 use crate::model::{Millis, Object, ObjectKey, Timestamp};
 use crate::world::ApiError;
 
-/// Holds a deleted pod in the store until the kubelet has stopped it. On a real server graceful deletion does that
-/// (`deletionGracePeriodSeconds`); this API server knows finalizers only.
-pub(super) const FINALIZER: &str = "tidegate.dev/simulated-kubelet";
-
 /// Nobody waits for what lies further ahead: the 68 years of a hold are no appointment.
 const WAIT_MAX: Millis = Millis::from_seconds(365 * 86_400);
 
@@ -25,7 +21,6 @@ pub(super) fn build(owner: &Object, template: &Value, name: &str, node: u64) -> 
             "namespace": owner.key.namespace,
             "labels": reading::at(template, &["metadata", "labels"]).cloned().unwrap_or_else(|| json!({})),
             "ownerReferences": [reading::controller_reference(owner)],
-            "finalizers": [FINALIZER],
         },
         "spec": template.get("spec").cloned().unwrap_or_else(|| json!({})),
     });

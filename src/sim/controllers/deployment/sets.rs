@@ -1,6 +1,6 @@
 //! ReplicaSets of a Deployment: read, found, created, annotated, scaled, cleaned up (`deployment/sync.go`).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::report::Condition;
 use super::{Pass, reading};
@@ -69,11 +69,12 @@ impl Pass<'_, '_> {
     /// (`getNewReplicaSet`), and says whether that took a write.
     pub(super) fn update_new(&mut self) -> Result<bool, ApiError> {
         let Some(new) = self.new else { return Ok(false) };
-        let mut body = (*self.sets[new].object.body).clone();
         let next = self.next_revision();
-        let is_annotated = self.annotate(&mut body, next);
         let min_ready_seconds = self.declared.min_ready_seconds;
-        if is_annotated || reading::int(&body, &["spec", "minReadySeconds"]).unwrap_or(0) != min_ready_seconds {
+        let known = reading::int(&self.sets[new].object.body, &["spec", "minReadySeconds"]).unwrap_or(0);
+        if known != min_ready_seconds || !self.is_annotated(new, next) {
+            let mut body = (*self.sets[new].object.body).clone();
+            self.annotate(&mut body, next);
             body["spec"]["minReadySeconds"] = json!(min_ready_seconds);
             self.write(new, body)?;
             return Ok(true);
@@ -157,17 +158,24 @@ impl Pass<'_, '_> {
         self.old().into_iter().map(|index| self.sets[index].revision).max().unwrap_or(0) + 1
     }
 
-    /// Copies the Deployment's annotations and raises the revision (`SetNewReplicaSetAnnotations`).
-    fn annotate(&self, set: &mut Value, revision: i64) -> bool {
-        let absent = Map::new();
+    /// The Deployment's annotations that its ReplicaSets take over.
+    fn copied(&self) -> impl Iterator<Item = (&String, &Value)> {
         let declared = reading::at(&self.object.body, &["metadata", "annotations"]).and_then(Value::as_object);
+        declared.into_iter().flatten().filter(|(name, _)| !NOT_COPIED.contains(&name.as_str()))
+    }
+
+    /// Whether a ReplicaSet has those annotations and at least that revision.
+    fn is_annotated(&self, index: usize, revision: i64) -> bool {
+        let set = &self.sets[index];
+        let has = |name: &str, value: &Value| set.object.annotation(name) == value.as_str();
+        set.revision >= revision && self.copied().all(|(name, value)| has(name, value))
+    }
+
+    /// Copies the Deployment's annotations and raises the revision (`SetNewReplicaSetAnnotations`).
+    fn annotate(&self, set: &mut Value, revision: i64) {
         let annotations = reading::map_at(set, &["metadata", "annotations"]);
-        let mut is_changed = false;
-        for (name, value) in declared.unwrap_or(&absent) {
-            if !NOT_COPIED.contains(&name.as_str()) && annotations.get(name) != Some(value) {
-                annotations.insert(name.clone(), value.clone());
-                is_changed = true;
-            }
+        for (name, value) in self.copied() {
+            annotations.insert(name.clone(), value.clone());
         }
         let before = annotations.get(REVISION).and_then(Value::as_str).map(str::to_owned);
         if before.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0) < revision {
@@ -177,9 +185,7 @@ impl Pass<'_, '_> {
                 let history = history.map_or(before.clone(), |history| format!("{history},{before}"));
                 annotations.insert(REVISION_HISTORY.to_owned(), json!(history));
             }
-            is_changed = true;
         }
-        is_changed
     }
 
     /// Writes n and n + surge into a ReplicaSet (`SetReplicasAnnotations`).

@@ -208,7 +208,7 @@ fn where_holds_stop_follows_the_law() {
         chance += 1;
         i64::try_from(Chance::new(7).draw("law", chance) % u64::try_from(limit).unwrap()).unwrap()
     };
-    for seed in 0..120 {
+    for seed in 0..60 {
         let n = 1 + below(12);
         let mut play = Play::new(seed);
         play.create(deployment(n));

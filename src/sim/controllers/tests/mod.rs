@@ -13,6 +13,8 @@ use crate::world::Part;
 
 /// `minReadySeconds` of a hold.
 const HOLD: i64 = 2_147_483_000;
+/// Who owns which field is no matter of these tests.
+const KINDS: &[&str] = &["Deployment", "ReplicaSet", "StatefulSet", "Pod"];
 
 /// A small cluster.
 struct Play {
@@ -36,7 +38,8 @@ impl Play {
         ] {
             controllers.behave(image, behaviour);
         }
-        let mut play = Self { api: Api::new(now), controllers, now, seen: 0, by: Writer::other("kubectl") };
+        let mut play =
+            Self { api: Api::new(now).untracked(KINDS), controllers, now, seen: 0, by: Writer::other("kubectl") };
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
         let namespace = Object::from_value(&ClusterName::local(), namespace).unwrap();
         play.api.create(&play.by.clone(), &namespace).unwrap();
