@@ -17,8 +17,12 @@ const RETRY: Millis = Millis::from_seconds(3);
 /// Moves the label to our pod, until that is done. Without a pod there is nothing to do.
 pub(super) async fn show<W: World>(world: &W, namespace: &str, pod: Option<&str>) {
     let Some(pod) = pod else { return };
+    let mut told = None;
     while let Err(error) = once(world, namespace, pod).await {
-        tracing::warn!(%error, pod, "the pod that leads cannot be labelled: the API's Service does not find it");
+        if told.as_ref() != Some(&error) {
+            tracing::warn!(%error, pod, "the pod that leads cannot be labelled: the API's Service does not find it");
+        }
+        told = Some(error);
         world.wait(Millis(world.uptime().0 + RETRY.0)).await;
     }
 }

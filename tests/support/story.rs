@@ -162,7 +162,13 @@ impl Story {
     /// Makes the pod that an agent is to take for its own, and gives the arguments that tell it so.
     #[track_caller]
     pub(crate) fn play_pod(&self, name: &str) -> Vec<String> {
-        self.kubectl_agent(&format!("run {name} --image=tidegate:1 --labels=app.kubernetes.io/name=tidegate"));
+        // As the shipped namespace wants its pods.
+        let spec = serde_json::json!({"spec": {
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": name, "image": "tidegate:1",
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]}});
+        let labels = "--labels=app.kubernetes.io/name=tidegate";
+        self.kubectl_agent(&format!("run {name} --image=tidegate:1 {labels} --overrides={spec}"));
         vec!["--pod".to_owned(), name.to_owned()]
     }
 
