@@ -120,7 +120,11 @@ impl<W: World + 'static> Scheduler<W> {
             (_, None) => {}
             // A watch that ended with neither event nor bookmark may be blind: it costs one list.
             (None, Some(position)) if was_heard => self.context.world.watch(&scope, &position),
-            (None | Some(ApiError::Gone), Some(_)) => self.list(scope),
+            (None, Some(_)) => self.list(scope),
+            (Some(ApiError::Gone), Some(_)) => {
+                tracing::info!(kind = %scope.kind, "a watch is older than what the API server remembers: listing again");
+                self.list(scope);
+            }
             (Some(error), Some(_)) => {
                 tracing::debug!(kind = %scope.kind, %error, "a watch ended");
                 let at = Millis(500).after(self.context.world.now());
