@@ -3,5 +3,7 @@
 mod architecture;
 mod cluster;
 mod documentation_links;
+#[path = "soak/judge/mod.rs"]
+mod judge;
 mod shipped;
 mod support;
