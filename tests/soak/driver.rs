@@ -151,7 +151,7 @@ impl Driver {
     fn commit(&mut self, message: &str) {
         for (name, plan, ..) in APPS {
             let Declared { version, greeting, has_extra, replicas } = &self.declared[name];
-            let mut app = AppFixture::new(name).version(version).plan(plan);
+            let mut app = AppFixture::new(name).version(version).plan(plan).spec("sync: {prune: true}");
             app.replicas = u32::try_from(*replicas).ok();
             app.greeting = Some(greeting.clone());
             app.write(&self.repo, &self.namespace);
