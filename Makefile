@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 N ?= 100
 
-.PHONY: help build lint test test-all demo bench docs-check clean
+.PHONY: help build lint test test-all demo bench soak-real docs-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the stor
 
 bench: ## first sync of N=100 apps against the API server's own limit
 	@bash .ci/bench $(N)
+
+soak-real: ## rollouts while agent, API server and etcd are killed: MINUTES=30 ROLLOUTS=50 SEED=n
+	@MINUTES='$(MINUTES)' ROLLOUTS='$(ROLLOUTS)' SEED='$(SEED)' bash .ci/soak-real
 
 docs-check: ## every relative link and anchor in *.md leads somewhere
 	@bash .ci/step 'documentation links' cargo test --locked --quiet --test tests documentation_links::

@@ -3,6 +3,8 @@
 mod architecture;
 mod cluster;
 mod documentation_links;
+#[path = "soak/judge/mod.rs"]
+mod judge;
 mod model_check;
 mod shipped;
 mod simulation;

@@ -33,14 +33,17 @@ pub(super) async fn execute<W: World>(
     let work = actions.into_iter().map(|action| one(context, app, action));
     let outcomes = join_all(work).await;
     let now = context.world.now();
+    let mut has_failed = false;
     for (outcomes, notice) in outcomes {
         trace.notices.extend(notice);
         for outcome in outcomes {
+            has_failed |= matches!(outcome, Outcome::Failed { .. });
             remember(app, outcome, stage, trace, now);
         }
     }
-    // What was written shows in the next pass, which comes at once: events of our own writes are known already.
-    trace.again |= has_writes && app.failures.is_empty();
+    // What was written shows in the next pass, which comes at once: events of our own writes are known already. Only what
+    // failed now waits for its back-off; an older failure of something else must not keep a rollout from starting.
+    trace.again |= has_writes && !has_failed;
 }
 
 /// Does one thing and says what came of it.
@@ -192,8 +195,14 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, n
             app.applied.remove(&key);
             trace.gone.push(key);
         }
-        Outcome::Kept(digest) => drop(app.history.kept.insert(digest)),
-        Outcome::Dropped(digest) => drop(app.history.kept.remove(&digest)),
+        Outcome::Kept(digest) => {
+            app.failures.remove(&own(app));
+            app.history.kept.insert(digest);
+        }
+        Outcome::Dropped(digest) => {
+            app.failures.remove(&own(app));
+            app.history.kept.remove(&digest);
+        }
         Outcome::Measured { analysis, measurement } => {
             app.history.samples.entry(analysis).or_default().push(measurement);
             trace.again = true;
@@ -204,8 +213,13 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, n
     }
 }
 
+/// Where failures are noted that are no single object's: those of keeping and dropping Releases.
+fn own(app: &App) -> ObjectKey {
+    crate::store::application::key("", &app.name)
+}
+
 fn note_failure(app: &mut App, key: Option<ObjectKey>, reason: String, trace: &mut Trace, now: Timestamp) {
-    let key = key.unwrap_or_else(|| crate::store::application::key("", &app.name));
+    let key = key.unwrap_or_else(|| own(app));
     let before = app.failures.get(&key);
     let tries = before.map_or(0, |failure| failure.tries) + 1;
     let wait = Millis((RETRY_MILLIS_MIN << tries.min(10)).min(RETRY_MILLIS_MAX));

@@ -129,7 +129,11 @@ impl<W: World + 'static> Scheduler<W> {
             // A watch that ended with neither event nor bookmark may be blind: it costs one list. So does one that goes on
             // for long: what it lost, if anything, is found then.
             (None, Some(position)) if was_heard && !is_old => self.context.world.watch(&scope, &position),
-            (None | Some(ApiError::Gone), Some(_)) => self.list(scope),
+            (None, Some(_)) => self.list(scope),
+            (Some(ApiError::Gone), Some(_)) => {
+                tracing::info!(kind = %scope.kind, "a watch is older than what the API server remembers: listing again");
+                self.list(scope);
+            }
             (Some(error), Some(_)) => {
                 tracing::debug!(kind = %scope.kind, %error, "a watch ended");
                 self.relist_at.insert(scope, Millis(500).after(now));

@@ -159,3 +159,13 @@ spec:
       - name: store
         image: registry.example/web:0.0.0
 ";
+
+#[test]
+fn a_release_that_could_not_be_kept_at_first_rolls_out_all_the_same() {
+    let story = Story::begin_with("unkept", &AppFixture::new("web").replicas(2));
+    story.kubectl_agent("create quota none --hard=count/secrets=0");
+    story.repo.bump("web", "1.1.0");
+    story.agent().await_that("a Release cannot be kept", || story.agent().log().contains("failed to keep release"));
+    story.kubectl_agent("delete quota none");
+    story.wait_settled("web", "1.1.0");
+}

@@ -26,6 +26,7 @@ type options struct {
 	workers       int
 	timing        behaviour.Timing
 	unsafeNoFsync bool
+	storeJSON     bool
 	startTimeout  time.Duration
 	exporter      bool
 	rate          float64
@@ -50,6 +51,7 @@ func (o *options) flags(flags *flag.FlagSet) {
 	flags.DurationVar(&o.timing.BackOffStart, "backoff-start", time.Second, "`time` before the first restart; doubles")
 	flags.DurationVar(&o.timing.BackOffMax, "backoff-max", 30*time.Second, "longest `time` before a restart")
 	flags.BoolVar(&o.unsafeNoFsync, "unsafe-no-fsync", false, "let etcd not wait for the disk: faster, unsafe when the machine fails")
+	flags.BoolVar(&o.storeJSON, "store-json", false, "let the API server store JSON: whoever reads etcd itself can read it")
 	flags.DurationVar(&o.startTimeout, "start-timeout", 2*time.Minute, "longest `time` the start may take")
 	flags.BoolVar(&o.exporter, "exporter", false, "serve the played application's metrics")
 	flags.Float64Var(&o.rate, "rate", 50, "`requests` per second of each ready pod, in the metrics")
@@ -59,6 +61,10 @@ func main() {
 	if runEmbedded() {
 		return
 	}
+	// A reader of our standard output that died must not end us before we
+	// have ended our parts and removed our folder: its pipe is an error then,
+	// as any other. Ignored, it would stay so in every child.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	run, arguments := runPlane, os.Args[1:]
 	if len(arguments) > 0 && arguments[0] == "git-serve" {
 		run, arguments = runGitServer, arguments[1:]

@@ -182,6 +182,10 @@ func (p *plane) layOut() error {
 		},
 	}
 
+	if p.options.storeJSON {
+		p.apiserver.args = append(p.apiserver.args, "--storage-media-type=application/json")
+	}
+
 	p.manager = &part{
 		name: "controller-manager", program: "kube-controller-manager", logFile: at("controller-manager.log"),
 		addresses: []string{manager},

@@ -180,6 +180,7 @@ func (p *plane) ready() answer {
 	line := answer{
 		"kubeconfig":  p.kubeconfig,
 		"server":      p.server,
+		"etcdUrl":     p.etcdURL,
 		"adminToken":  p.keys.adminToken,
 		"caFile":      p.keys.caFile,
 		"dir":         p.dir,

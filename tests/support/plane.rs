@@ -17,6 +17,8 @@ pub(crate) struct Plane {
     kubeconfig: PathBuf,
     /// URL of the API server.
     pub(crate) server: String,
+    /// URL of etcd.
+    pub(crate) etcd_url: String,
     admin_token: String,
     ca_file: PathBuf,
     git_url: String,
@@ -39,7 +41,7 @@ impl Plane {
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: OnceLock<Arc<Plane>> = OnceLock::new();
         let plane = SHARED.get_or_init(|| {
-            let plane = Arc::new(Self::start());
+            let plane = Arc::new(Self::start(&[]));
             let kept = Arc::clone(&plane);
             at_exit(move || kept.stop());
             plane
@@ -49,10 +51,15 @@ impl Plane {
 
     /// A control plane for one story, which may then restart its parts. Stopped when dropped.
     pub(crate) fn own() -> Arc<Self> {
-        Arc::new(Self::start())
+        Self::own_with(&[])
     }
 
-    fn start() -> Self {
+    /// As [`Plane::own`], with further arguments.
+    pub(crate) fn own_with(arguments: &[&str]) -> Arc<Self> {
+        Arc::new(Self::start(arguments))
+    }
+
+    fn start(arguments: &[&str]) -> Self {
         static PLANES: AtomicUsize = AtomicUsize::new(0);
         // In a folder of ours, so that even a plane that was killed in the middle of a command leaves nothing for long.
         let folder = session_folder().join(format!("plane-{}", PLANES.fetch_add(1, Ordering::Relaxed)));
@@ -60,6 +67,7 @@ impl Plane {
         std::fs::create_dir_all(&git_root).expect("the session folder can be written");
         let mut command = Command::new(program());
         command.arg("--dir").arg(&folder).arg("--git-root").arg(&git_root).args(["--exporter", "--unsafe-no-fsync"]);
+        command.args(arguments);
         let (pipe, line) = Pipe::open(command);
         let text = |field: &str| {
             line[field].as_str().unwrap_or_else(|| panic!("the control plane's line has no {field}: {line}")).to_owned()
@@ -67,6 +75,7 @@ impl Plane {
         Self {
             kubeconfig: text("kubeconfig").into(),
             server: text("server"),
+            etcd_url: text("etcdUrl"),
             admin_token: text("adminToken"),
             ca_file: text("caFile").into(),
             git_url: text("gitUrl"),
