@@ -105,8 +105,9 @@ fn what_must_hold_holds_in_seeded_stories() {
         None => 0..number("TIDEGATE_SEEDS").unwrap_or(SEEDS),
     };
     let tally = Tally::default();
+    let started = std::time::Instant::now();
     let failed = tell_all(seeds, 50, &tally);
-    println!("{tally:?}");
+    println!("{tally:?} in {:?}", started.elapsed());
     let reports: Vec<String> = failed.iter().take(PRINTED_MAX).map(|(story, told)| report(story, told)).collect();
     let rules: Vec<String> =
         failed.iter().map(|(story, told)| format!("{}:{}", story.seed, told.violations[0].rule)).collect();

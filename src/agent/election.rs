@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use super::event::Office;
 use crate::decide::lease::{Answer, Election, Step};
 use crate::model::Millis;
+use crate::mutants::{Mutant, is_planted};
 use crate::store::lease;
 use crate::world::{ApiError, Part, World};
 
@@ -64,8 +65,10 @@ pub(super) async fn campaign<W: World>(world: &W, namespace: &str, identity: &st
 fn announce<W: World>(world: &W, election: &Election, is_renewed: bool, now: Millis, office: &watch::Sender<Office>) {
     let next = match (election.term(now), election.holder()) {
         (Some(term), _) if is_renewed => {
-            world.lead(Some(term.writes_until()));
-            Office::Leader { epoch: term.epoch, until: term.writes_until() }
+            let forever = is_planted(Mutant::LeaseWithoutDeadline).then_some(Millis(u64::MAX));
+            let until = forever.unwrap_or(term.writes_until());
+            world.lead(Some(until));
+            Office::Leader { epoch: term.epoch, until }
         }
         (Some(_), _) | (None, None) => return,
         (None, Some(holder)) => {

@@ -87,7 +87,7 @@ pub enum Act {
     },
     /// etcd is compacted: watches from before end with 410.
     Compact,
-    /// No more faults from now on.
+    /// No more faults from now on, and no more acts that wait for commits.
     Calm,
 }
 
@@ -148,7 +148,10 @@ impl State {
                 let revision = self.api.revision();
                 self.api.compact(revision);
             }
-            Act::Calm => self.faults.stop(),
+            Act::Calm => {
+                self.faults.stop();
+                self.acts.clear();
+            }
         }
     }
 

@@ -207,6 +207,9 @@ impl Story {
             vec![1000]
         };
         let mut steps = Vec::new();
+        if first.replicas.is_none() {
+            steps.push((Moment::After(8000), Step::Scale(replicas)));
+        }
         let mut at = 15_000;
         let mut declared = first.clone();
         let mut history = vec![first.clone()];

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use tidegate::model::{Millis, Timestamp};
 use tidegate::sim::Fault;
+use tidegate::sim::api::Commit;
 
 use super::checkers::{Checkers, Violation, is_settled, judge};
-use super::read::{position, rollout, text};
+use super::read::{position, rollout, text, version};
 use super::story::Story;
 
 /// When calm has come, the app must have reached its end within this: four rollouts with their waves' timeouts
@@ -62,6 +63,7 @@ pub(crate) fn tell(story: &Story) -> Told {
         let goes_on = sim.step(until.after(start));
         for commit in sim.take_commits() {
             checkers.see(&commit);
+            lines.extend(told_sizes(&commit).map(|line| (commit.at, line)));
             if commit.key.kind.kind == "Application" {
                 let now = commit.after.as_ref().map(|object| told_place(&object.body)).unwrap_or_default();
                 if now != place {
@@ -98,6 +100,25 @@ pub(crate) fn tell(story: &Story) -> Told {
         occasions: Fault::ALL.into_iter().map(|fault| (fault, faults.occasions(fault))).collect(),
         lines,
     }
+}
+
+/// What a workload wants now, when that changed.
+fn told_sizes(commit: &Commit) -> Option<String> {
+    let kind = commit.key.kind.kind.as_str();
+    if !matches!(kind, "Deployment" | "ReplicaSet") {
+        return None;
+    }
+    let after = commit.after.as_ref().map(|object| &*object.body);
+    let spec = |body: &serde_json::Value| {
+        let window = &body["spec"]["strategy"]["rollingUpdate"];
+        let held = &body["spec"]["minReadySeconds"];
+        format!("{} x {} (minReady {held}, {window})", version(body), body["spec"]["replicas"])
+    };
+    let (now, was) = (after.map(spec), commit.before.as_ref().map(|object| spec(&object.body)));
+    let by = &commit.by.manager;
+    (now != was).then(|| {
+        format!("    {by}: {kind} {} wants {}", commit.key.name, now.unwrap_or_else(|| "nothing any more".to_owned()))
+    })
 }
 
 /// Where the app is, in a line.

@@ -134,16 +134,16 @@ impl Wrecker {
             Wreck::Compact => {
                 // The agent must not see the connection break, for then it lists anyway: a watch that ended well while it
                 // slept is one that it goes on with, from a revision that nobody remembers.
-                self.agent.signal(libc::SIGSTOP);
+                self.agent.freeze();
                 self.plane.say("compact");
                 self.plane.say("restart apiserver");
-                self.agent.signal(libc::SIGCONT);
+                self.agent.thaw();
             }
             Wreck::Silence => self.proxy.silence(),
             Wreck::FreezeAgent => {
-                self.agent.signal(libc::SIGSTOP);
+                self.agent.freeze();
                 rest();
-                self.agent.signal(libc::SIGCONT);
+                self.agent.thaw();
             }
         }
         (self.tell)(&format!("wreck: {wreck:?} is over"));

@@ -235,13 +235,6 @@ impl Agent {
         format!("the agent's log (last {count} lines):\n{tail}")
     }
 
-    /// Sends a signal to the process, when there is one: SIGSTOP freezes it with all its connections open.
-    pub(crate) fn signal(&self, number: i32) {
-        if let Some(running) = lock(&self.running).as_ref() {
-            signal(&running.child, number);
-        }
-    }
-
     /// Whether the process ended by itself.
     pub(crate) fn has_ended(&self) -> bool {
         lock(&self.running).as_mut().is_some_and(|running| !matches!(running.child.try_wait(), Ok(None)))

@@ -197,7 +197,9 @@ fn step(
         return;
     }
     match (was, index) {
-        (None, Some(index)) if index > 0 => found.push(("S3", format!("wave {index} comes first"))),
+        (None, Some(index)) if index > 0 && !is_collapsed(now, index, moment) => {
+            found.push(("S3", format!("wave {index} comes first")))
+        }
         (Some(was), Some(index)) if index != was + 1 && index != was => {
             found.push(("S3", format!("wave {index} comes after wave {was}")));
         }
@@ -206,6 +208,12 @@ fn step(
         (Some(was), None) if at == "preparing" => found.push(("S3", format!("wave {was} is prepared again"))),
         _ => {}
     }
+}
+
+/// Whether waves say nothing: without pods, or with one that cannot make room in place, all move with the last one.
+fn is_collapsed(rollout: &Value, index: usize, moment: &Moment<'_>) -> bool {
+    let n = moment.standing.deployment().map_or(0, |deployment| number(deployment, "/spec/replicas"));
+    index + 1 == waves(rollout).len() && n <= u32::from(rollout["plan"]["capacity"] == "inPlace")
 }
 
 /// A wave was passed: there must be evidence.
