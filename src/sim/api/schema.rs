@@ -217,6 +217,8 @@ impl Type {
     /// The path of a value of the wrong type, and what is wanted there.
     pub(super) fn store(&self, value: &mut Value) -> Result<(), String> {
         match self {
+            // What a custom resource's own schema demands is judged later.
+            Self::Struct(Struct { is_open: true, .. }) => Ok(()),
             Self::Scalar(wanted) => wanted.check(value),
             Self::Atomic => Ok(()),
             Self::Loose => {
@@ -260,6 +262,15 @@ impl Type {
                     }
                 }
             }
+            (Self::Scalar(_) | Self::Struct(_) | Self::List(..) | Self::Set | Self::Map, Value::Null) => {}
+            (Self::Scalar(wanted), value) => {
+                if let Err(error) = wanted.check(value) {
+                    found.push(format!("{at}{error}"));
+                }
+            }
+            (Self::Struct(_) | Self::List(..) | Self::Set | Self::Map, value) if !value.is_object() => {
+                found.push(format!("{at}: does not fit the schema"));
+            }
             _ => {}
         }
     }
@@ -268,9 +279,7 @@ impl Type {
 impl Struct {
     fn store(&self, value: &mut Value) -> Result<(), String> {
         let fields = value.as_object_mut().ok_or(": wrong type, map is needed")?;
-        if !self.is_open {
-            fields.retain(|name, _| self.fields.contains_key(name));
-        }
+        fields.retain(|name, _| self.fields.contains_key(name));
         for (name, Field { shape, presence }) in &self.fields {
             if let Some(value) = fields.get_mut(name) {
                 if !value.is_null() {
@@ -278,7 +287,6 @@ impl Struct {
                 }
                 let is_left_out = match (presence, &**shape) {
                     (_, Type::Open) => false,
-                    (_, _) if self.is_open => false,
                     (Presence::NotZero, _) => is_zero(value),
                     (_, Type::Map | Type::Set | Type::List(..) | Type::Atomic) => is_zero(value),
                     (_, Type::Struct(Struct { is_open: true, .. })) => false,

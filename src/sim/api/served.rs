@@ -33,6 +33,11 @@ impl Served {
         self.group != crate::store::GROUP
     }
 
+    /// An update of an object that does not exist makes it.
+    pub(super) fn is_made_by_update(&self) -> bool {
+        matches!(self.kind, "Service" | "Lease" | "Event")
+    }
+
     pub(super) fn has_generation(&self) -> bool {
         matches!(self.kind, "Deployment" | "ReplicaSet" | "StatefulSet" | "Pod" | "Application")
     }
