@@ -5,3 +5,4 @@
 //! `tick`. No wall clock, no network, no chance but the seed.
 
 pub mod api;
+pub mod controllers;
