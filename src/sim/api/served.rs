@@ -70,6 +70,24 @@ impl Served {
         Ok(())
     }
 
+    /// Reads a body of which only the status is taken: a built-in kind's spec stays as it is stored, and is not looked at.
+    pub(super) fn bring_in_status(&self, body: &mut Value, key: &ObjectKey) -> Result<(), ApiError> {
+        if !self.is_built_in() {
+            return self.bring_in(body, key);
+        }
+        let Some(fields) = body.as_object_mut() else { return self.bring_in(body, key) };
+        fields.retain(|name, _| self.shape.names(name));
+        for part in ["metadata", "status"] {
+            let value = fields.entry(part).or_insert_with(|| json!({}));
+            if value.is_null() {
+                *value = json!({});
+            }
+            let stored = self.shape.field(part).store(value);
+            stored.map_err(|error| ApiError::Invalid(format!("{part}{error}")))?;
+        }
+        Ok(())
+    }
+
     /// A new object has the status that its kind begins with.
     pub(super) fn reset_status(&self, body: &mut Value) {
         if !self.has_status {

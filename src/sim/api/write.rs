@@ -195,7 +195,10 @@ impl Api {
         if ["apiVersion", "kind"].iter().any(|field| body.get(field) != before.get(field)) {
             return Err(ApiError::Invalid("BadRequest (HTTP status 400)".to_owned()));
         }
-        served.bring_in(&mut body, key)?;
+        match part {
+            Part::Object => served.bring_in(&mut body, key)?,
+            Part::Status => served.bring_in_status(&mut body, key)?,
+        }
         self.change(by, &served, stored, body, part)
     }
 

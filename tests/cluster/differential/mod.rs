@@ -1,9 +1,11 @@
 //! The simulated API server against a real one: the same operations, drawn by chance, must have the same outcome, owners
-//! and objects on both. Controllers are stopped meanwhile, so that nobody else writes.
+//! and objects on both. Controllers are stopped meanwhile, so that nobody else writes; where they run, the simulated ones
+//! are compared by the counts that workloads come to rest at.
 #![allow(clippy::print_stderr, reason = "tells what was compared; a failing seed is printed by what draws from it")]
 
 mod operation;
 mod sides;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +30,26 @@ fn the_simulated_api_server_answers_as_the_real_one() {
 #[ignore = "takes minutes: see make test-all"]
 fn the_simulated_api_server_answers_as_the_real_one_two_thousand_times_and_more() {
     compare(2_500);
+}
+
+#[test]
+fn the_simulated_controllers_come_to_rest_where_the_real_ones_do() {
+    compare_controllers(16);
+}
+
+#[test]
+#[ignore = "takes minutes: see make test-all"]
+fn the_simulated_controllers_come_to_rest_where_the_real_ones_do_a_hundred_times_and_more() {
+    compare_controllers(120);
+}
+
+fn compare_controllers(count: usize) {
+    let plane = Plane::own();
+    plane.kubectl(&["create", "namespace", workloads::NAMESPACE]);
+    let mut chance = Chance::new();
+    let lives: Vec<workloads::Life> = (0..count).map(|_| workloads::life(&mut chance)).collect();
+    let differences = workloads::compare(&Real { client: plane.client() }, &lives);
+    assert!(differences.is_empty(), "{} of {count} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
 fn compare(count: usize) {

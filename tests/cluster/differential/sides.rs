@@ -143,7 +143,8 @@ impl Real {
         self.send(Method::GET, &path, "", "application/json", &Value::Null).await.ok()
     }
 
-    async fn send(&self, method: Method, path: &str, query: &str, content: &str, body: &Value) -> Outcome {
+    /// Sends one request.
+    pub(super) async fn send(&self, method: Method, path: &str, query: &str, content: &str, body: &Value) -> Outcome {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request = Request::builder().method(method).uri(format!("{path}?{query}")).header("content-type", content);
         let request = request.body(Body::from(body)).expect("a path and a query make an address");
