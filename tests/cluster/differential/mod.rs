@@ -78,7 +78,7 @@ fn compare(count: usize) {
     let shown: Vec<String> = differences.iter().take(25).cloned().collect();
     assert!(differences.is_empty(), "{} of {count} sequences differ:\n{}", differences.len(), shown.join("\n"));
     // A test of refusals alone would prove little.
-    assert!(outcomes["done"] * 2 > operations, "most operations are carried out: {outcomes:?}");
+    assert!(outcomes["done"] * 3 > operations, "too few operations are carried out: {outcomes:?}");
     for class in ["conflict", "invalid", "not found", "exists", "owned"] {
         assert!(outcomes.contains_key(class), "no operation was answered with `{class}`: {outcomes:?}");
     }
