@@ -1,6 +1,7 @@
 //! Stories on a real control plane, a file per theme; each story reads from top to bottom.
 
 mod checkers;
+mod differential;
 mod drift;
 mod events;
 mod harness;

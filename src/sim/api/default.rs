@@ -87,9 +87,11 @@ fn pod_spec(spec: &mut Map<String, Value>) {
     set(spec, "securityContext", || json!({}));
     set(spec, "terminationGracePeriodSeconds", || json!(30));
     set(spec, "schedulerName", || json!("default-scheduler"));
-    // The old name of the field goes with the new one.
-    if let Some(account) = spec.get("serviceAccountName").cloned() {
-        spec.insert("serviceAccount".to_owned(), account);
+    // The old name of the field goes with the new one, and stands in for it.
+    let (new, old) = ("serviceAccountName", "serviceAccount");
+    if let Some(account) = spec.get(new).or_else(|| spec.get(old)).cloned() {
+        spec.insert(new.to_owned(), account.clone());
+        spec.insert(old.to_owned(), account);
     }
     for list in ["containers", "initContainers"] {
         for each in items(spec, list) {
@@ -153,6 +155,11 @@ fn requests_from_limits(container: &mut Map<String, Value>) {
 
 fn service(spec: &mut Map<String, Value>) {
     set(spec, "sessionAffinity", || json!("None"));
+    if spec["sessionAffinity"] == "None" {
+        spec.remove("sessionAffinityConfig");
+    } else {
+        set(spec, "sessionAffinityConfig", || json!({"clientIP": {"timeoutSeconds": 10_800}}));
+    }
     set(spec, "type", || json!("ClusterIP"));
     if spec["type"] != "ExternalName" {
         set(spec, "internalTrafficPolicy", || json!("Cluster"));

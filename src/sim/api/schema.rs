@@ -46,6 +46,8 @@ pub(super) enum Scalar {
 #[derive(Debug)]
 pub(super) struct Struct {
     fields: BTreeMap<String, Field>,
+    /// Fields that are always there, and what they are when nothing is given.
+    always: Vec<(String, Value)>,
     /// Whether fields beyond those are taken.
     is_open: bool,
 }
@@ -64,8 +66,8 @@ enum Presence {
     Given,
     /// Unless it is zero.
     NotZero,
-    /// Always: this when nothing is given.
-    Always(Value),
+    /// Always.
+    Always,
 }
 
 static OPEN: Type = Type::Open;
@@ -89,21 +91,27 @@ pub(super) fn of(kind: &str) -> &'static Type {
 }
 
 fn read_struct(fields: &str, types: &BTreeMap<String, Arc<Type>>) -> Struct {
-    let mut found = Struct { fields: BTreeMap::new(), is_open: false };
+    let mut found = Struct { fields: BTreeMap::new(), always: Vec::new(), is_open: false };
     for text in fields.split_whitespace() {
         if text == "*:open" {
             found.is_open = true;
             continue;
         }
-        let (text, presence) = match (text.split_once('!'), text.strip_suffix('~')) {
-            (Some((text, literal)), _) => {
-                (text, Presence::Always(serde_json::from_str(literal).expect("a literal of schema.txt is JSON")))
-            }
-            (None, Some(text)) => (text, Presence::NotZero),
-            (None, None) => (text, Presence::Given),
+        let (text, presence, literal) = match (text.split_once('!'), text.strip_suffix('~')) {
+            (Some((text, literal)), _) => (text, Presence::Always, Some(literal)),
+            (None, Some(text)) => (text, Presence::NotZero, None),
+            (None, None) => (text, Presence::Given, None),
         };
         let (name, shape) = text.split_once(':').unwrap_or((text, "text"));
-        found.fields.insert(name.to_owned(), Field { shape: read_type(shape, types), presence });
+        let shape = read_type(shape, types);
+        if let Some(literal) = literal {
+            let mut value: Value = serde_json::from_str(literal).expect("a literal of schema.txt is JSON");
+            if !value.is_null() {
+                shape.store(&mut value).expect("a literal of schema.txt is of its type");
+            }
+            found.always.push((name.to_owned(), value));
+        }
+        found.fields.insert(name.to_owned(), Field { shape, presence });
     }
     found
 }
@@ -217,6 +225,8 @@ impl Type {
     /// The path of a value of the wrong type, and what is wanted there.
     pub(super) fn store(&self, value: &mut Value) -> Result<(), String> {
         match self {
+            // What a custom resource's own schema demands is judged later.
+            Self::Struct(Struct { is_open: true, .. }) => Ok(()),
             Self::Scalar(wanted) => wanted.check(value),
             Self::Atomic => Ok(()),
             Self::Loose => {
@@ -260,6 +270,15 @@ impl Type {
                     }
                 }
             }
+            (Self::Scalar(_) | Self::Struct(_) | Self::List(..) | Self::Set | Self::Map, Value::Null) => {}
+            (Self::Scalar(wanted), value) => {
+                if let Err(error) = wanted.check(value) {
+                    found.push(format!("{at}{error}"));
+                }
+            }
+            (Self::Struct(_) | Self::List(..) | Self::Set | Self::Map, value) if !value.is_object() => {
+                found.push(format!("{at}: does not fit the schema"));
+            }
             _ => {}
         }
     }
@@ -268,37 +287,33 @@ impl Type {
 impl Struct {
     fn store(&self, value: &mut Value) -> Result<(), String> {
         let fields = value.as_object_mut().ok_or(": wrong type, map is needed")?;
-        if !self.is_open {
-            fields.retain(|name, _| self.fields.contains_key(name));
-        }
-        for (name, Field { shape, presence }) in &self.fields {
-            if let Some(value) = fields.get_mut(name) {
-                if !value.is_null() {
-                    shape.store(value).map_err(|error| format!(".{name}{error}"))?;
-                }
-                let is_left_out = match (presence, &**shape) {
-                    (_, Type::Open) => false,
-                    (_, _) if self.is_open => false,
-                    (Presence::NotZero, _) => is_zero(value),
-                    (_, Type::Map | Type::Set | Type::List(..) | Type::Atomic) => is_zero(value),
-                    (_, Type::Struct(Struct { is_open: true, .. })) => false,
-                    (_, Type::Scalar(_) | Type::Struct(_) | Type::Loose) => value.is_null(),
-                };
-                if is_left_out {
-                    fields.remove(name);
-                }
-            }
-            if let Presence::Always(default) = presence
-                && !fields.contains_key(name)
+        let mut wrong = None;
+        fields.retain(|name, value| {
+            let Some(field) = self.fields.get(name) else { return false };
+            if !value.is_null()
+                && let Err(error) = field.shape.store(value)
             {
-                let mut default = default.clone();
-                if !default.is_null() {
-                    shape.store(&mut default).expect("nothing is wrong with nothing");
-                }
-                fields.insert(name.clone(), default);
+                wrong = Some(format!(".{name}{error}"));
+            }
+            !field.leaves_out(value)
+        });
+        for (name, default) in &self.always {
+            if !fields.contains_key(name) {
+                fields.insert(name.clone(), default.clone());
             }
         }
-        Ok(())
+        wrong.map_or(Ok(()), Err)
+    }
+}
+
+impl Field {
+    /// Whether storage leaves such a value out.
+    fn leaves_out(&self, value: &Value) -> bool {
+        match (&self.presence, &*self.shape) {
+            (_, Type::Open | Type::Struct(Struct { is_open: true, .. })) => false,
+            (Presence::NotZero, _) | (_, Type::Map | Type::Set | Type::List(..) | Type::Atomic) => is_zero(value),
+            (_, Type::Scalar(_) | Type::Struct(_) | Type::Loose) => value.is_null(),
+        }
     }
 }
 

@@ -33,6 +33,11 @@ impl Served {
         self.group != crate::store::GROUP
     }
 
+    /// An update of an object that does not exist makes it.
+    pub(super) fn is_made_by_update(&self) -> bool {
+        matches!(self.kind, "Service" | "Lease" | "Event")
+    }
+
     pub(super) fn has_generation(&self) -> bool {
         matches!(self.kind, "Deployment" | "ReplicaSet" | "StatefulSet" | "Pod" | "Application")
     }
@@ -62,6 +67,24 @@ impl Served {
         }
         self.shape.store(body).map_err(|error| ApiError::Invalid(error.trim_start_matches(['.', ':']).to_owned()))?;
         default::fill(self.kind, body);
+        Ok(())
+    }
+
+    /// Reads a body of which only the status is taken: a built-in kind's spec stays as it is stored, and is not looked at.
+    pub(super) fn bring_in_status(&self, body: &mut Value, key: &ObjectKey) -> Result<(), ApiError> {
+        if !self.is_built_in() {
+            return self.bring_in(body, key);
+        }
+        let Some(fields) = body.as_object_mut() else { return self.bring_in(body, key) };
+        fields.retain(|name, _| self.shape.names(name));
+        for part in ["metadata", "status"] {
+            let value = fields.entry(part).or_insert_with(|| json!({}));
+            if value.is_null() {
+                *value = json!({});
+            }
+            let stored = self.shape.field(part).store(value);
+            stored.map_err(|error| ApiError::Invalid(format!("{part}{error}")))?;
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::schema;
 use crate::world::ApiError;
 
 /// Refuses what is not valid.
@@ -11,15 +12,35 @@ use crate::world::ApiError;
 /// `Invalid`, with each field and why.
 pub(super) fn check(kind: &str, before: Option<&Value>, after: &Value) -> Result<(), ApiError> {
     let mut wrong = Vec::new();
-    metadata(before, after, &mut wrong);
+    metadata(kind != "Application", before, after, &mut wrong);
     let empty = Value::Null;
     let spec = after.get("spec").unwrap_or(&empty);
     let old_spec = before.and_then(|before| before.get("spec"));
+    // What was valid is still valid.
+    let is_changed = old_spec != Some(spec);
     match kind {
-        "Deployment" => deployment(old_spec, spec, &mut wrong),
-        "ReplicaSet" => workload(old_spec, spec, &mut wrong),
-        "StatefulSet" => stateful_set(old_spec, spec, &mut wrong),
-        "Service" => service(old_spec, spec, &mut wrong),
+        "Deployment" | "ReplicaSet" | "StatefulSet" if !is_changed => counts(&after["status"], &mut wrong),
+        "Deployment" => {
+            deployment(old_spec, spec, &mut wrong);
+            counts(&after["status"], &mut wrong);
+        }
+        "ReplicaSet" => {
+            workload(old_spec, spec, &mut wrong);
+            counts(&after["status"], &mut wrong);
+        }
+        "StatefulSet" => {
+            stateful_set(old_spec, spec, &mut wrong);
+            counts(&after["status"], &mut wrong);
+        }
+        "Service" => {
+            service(old_spec, spec, &mut wrong);
+            if after["status"]["loadBalancer"].get("ingress").is_some() && spec["type"] != "LoadBalancer" {
+                wrong.push(
+                    "status.loadBalancer.ingress: forbidden: may only be used when `spec.type` is \"LoadBalancer\""
+                        .to_owned(),
+                );
+            }
+        }
         "ConfigMap" => immutable(before, after, &["data", "binaryData"], &mut wrong),
         "Secret" => {
             immutable(before, after, &["data"], &mut wrong);
@@ -33,7 +54,7 @@ pub(super) fn check(kind: &str, before: Option<&Value>, after: &Value) -> Result
     if wrong.is_empty() { Ok(()) } else { Err(ApiError::Invalid(wrong.join("; "))) }
 }
 
-fn metadata(before: Option<&Value>, after: &Value, wrong: &mut Vec<String>) {
+fn metadata(is_built_in: bool, before: Option<&Value>, after: &Value, wrong: &mut Vec<String>) {
     let metadata = &after["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
     if before.is_none() && !is_subdomain(name) {
@@ -45,7 +66,7 @@ fn metadata(before: Option<&Value>, after: &Value, wrong: &mut Vec<String>) {
         }
     }
     for finalizer in items(metadata, "finalizers") {
-        if !finalizer.as_str().is_some_and(|finalizer| finalizer.contains('/')) {
+        if !finalizer.as_str().is_some_and(|finalizer| !is_built_in || finalizer.contains('/')) {
             wrong.push("metadata.finalizers: invalid value".to_owned());
         }
     }
@@ -164,6 +185,18 @@ fn workload(old: Option<&Value>, spec: &Value, wrong: &mut Vec<String>) {
     }
 }
 
+/// A status cannot count more of a part than of the whole.
+fn counts(status: &Value, wrong: &mut Vec<String>) {
+    let count = |field: &str| status.get(field).and_then(Value::as_i64).unwrap_or(0);
+    let parts = ["updatedReplicas", "readyReplicas", "availableReplicas", "currentReplicas", "fullyLabeledReplicas"];
+    for part in parts.iter().filter(|part| count(part) > count("replicas") || count(part) < 0) {
+        wrong.push(format!("status.{part}: invalid value"));
+    }
+    if count("availableReplicas") > count("readyReplicas") || count("replicas") < 0 {
+        wrong.push("status.availableReplicas: invalid value".to_owned());
+    }
+}
+
 fn pod_spec(spec: &Value, at: &str, wrong: &mut Vec<String>) {
     let containers = items(spec, "containers");
     if containers.is_empty() {
@@ -257,6 +290,17 @@ fn immutable(before: Option<&Value>, after: &Value, fields: &[&str], wrong: &mut
 
 /// What the schema of the custom resource definition demands.
 fn application(after: &Value, wrong: &mut Vec<String>) {
+    // Pruning may leave null where a mapping was.
+    let nulls = [("spec", after.get("spec")), ("record", after.get("record"))];
+    let nulls = nulls.into_iter().chain([("spec.declaredIn", after.pointer("/spec/declaredIn"))]);
+    for (field, _) in nulls.filter(|(_, value)| value.is_some_and(Value::is_null)) {
+        wrong.push(format!("{field}: wrong type"));
+    }
+    for field in ["spec", "record", "status"] {
+        if let Some(value) = after.get(field) {
+            schema::of("Application").field(field).misfits(value, field, wrong);
+        }
+    }
     for (index, condition) in items(&after["status"], "conditions").iter().enumerate() {
         for field in ["type", "status", "lastTransitionTime", "reason", "message"] {
             if condition.get(field).is_none() {

@@ -209,9 +209,13 @@ fn stated_at(shape: &Type, value: &Value, at: &At<'_>, set: &mut FieldSet) {
             }
         }
         Form::Items => {
-            for (step, item) in indexed(shape, items_of(Some(value))) {
-                let here = At::Item(at, &step);
-                stated_at(shape.item(), item, &here, set);
+            let items = indexed(shape, items_of(Some(value)));
+            for (step, item) in &items {
+                let here = At::Item(at, step);
+                // Items that cannot be told apart are one field.
+                if items.iter().filter(|(other, _)| other == step).count() == 1 {
+                    stated_at(shape.item(), item, &here, set);
+                }
                 set.insert(&here.steps());
             }
         }

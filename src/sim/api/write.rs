@@ -28,13 +28,10 @@ impl Api {
         served.check_key(&object.key)?;
         let mut body = (*object.body).clone();
         served.bring_in(&mut body, &object.key)?;
-        let mut owners = Vec::new();
-        if self.is_tracked(&served) {
-            let identity = identity(&by.manager, Operation::Update, Part::Object);
-            let claim = self.claim(&served, &identity, Part::Object);
-            owners = owners::after_update(claim, &[], &served.shape.empty(), &body);
+        if !object.resource_version().is_empty() {
+            return Err(ApiError::Invalid("resourceVersion should not be set on objects to be created".to_owned()));
         }
-        self.insert(by, &served, object, body, owners, false)
+        self.make(by, &served, object, body)
     }
 
     /// Replaces an object, or its status.
@@ -44,11 +41,19 @@ impl Api {
     pub fn update(&mut self, by: &Writer, object: &Object, part: Part) -> Result<Object, ApiError> {
         let served = Served::of(object)?;
         served.check_key(&object.key)?;
-        let stored = self.objects.get(&object.key).ok_or(ApiError::NotFound)?.clone();
+        let mut body = (*object.body).clone();
+        served.bring_in(&mut body, &object.key)?;
+        let Some(stored) = self.objects.get(&object.key).cloned() else {
+            return match served.is_made_by_update() {
+                false => Err(ApiError::NotFound),
+                true if !object.uid().is_empty() => Err(ApiError::Conflict),
+                true => self.make(by, &served, object, body),
+            };
+        };
         if !object.uid().is_empty() && object.uid() != stored.object.uid() {
             return Err(ApiError::Conflict);
         }
-        self.change(by, &served, &stored, (*object.body).clone(), part)
+        self.change(by, &served, &stored, body, part)
     }
 
     /// JSON patch (RFC 6902), tests included.
@@ -62,7 +67,7 @@ impl Api {
         let mut body = (*stored.object.body).clone();
         // The server answers alike whatever is the reason, and our edge takes it for a failed test.
         json_patch::patch(&mut body, &patch).map_err(|_| ApiError::Conflict)?;
-        self.change(by, &Served::of(&stored.object)?, &stored, body, Part::Object)
+        self.change_patched(by, &stored, body, Part::Object)
     }
 
     /// Merge patch (RFC 7386) of an object or its status, as people and controllers send it.
@@ -73,7 +78,7 @@ impl Api {
         let stored = self.objects.get(key).ok_or(ApiError::NotFound)?.clone();
         let mut body = (*stored.object.body).clone();
         json_patch::merge(&mut body, change);
-        self.change(by, &Served::of(&stored.object)?, &stored, body, part)
+        self.change_patched(by, &stored, body, part)
     }
 
     /// Server-side apply, under the manager that the options name.
@@ -117,6 +122,17 @@ impl Api {
         }
     }
 
+    /// Makes an object by a write that is no apply.
+    fn make(&mut self, by: &Writer, served: &Served, object: &Object, body: Value) -> Result<Object, ApiError> {
+        let mut owners = Vec::new();
+        if self.is_tracked(served) {
+            let identity = identity(&by.manager, Operation::Update, Part::Object);
+            let claim = self.claim(served, &identity, Part::Object);
+            owners = owners::after_update(claim, &[], &served.shape.empty(), &body);
+        }
+        self.insert(by, served, object, body, owners, false)
+    }
+
     /// Stores a new object.
     fn insert(
         &mut self,
@@ -133,9 +149,6 @@ impl Api {
             self.check_namespace(&key.namespace)?;
         }
         self.add_by_rule(key, &mut body);
-        if !text(&body, "resourceVersion").is_empty() {
-            return Err(ApiError::Invalid("resourceVersion should not be set on objects to be created".to_owned()));
-        }
         served.reset_status(&mut body);
         self.uids += 1;
         let number = self.uids;
@@ -166,26 +179,38 @@ impl Api {
         Ok(self.commit(by, key.clone(), Some(created)).expect("an object was given"))
     }
 
-    /// A write that sends the whole object, or has it already.
+    /// A write that changed the stored body in place.
+    fn change_patched(
+        &mut self,
+        by: &Writer,
+        stored: &Stored,
+        mut body: Value,
+        part: Part,
+    ) -> Result<Object, ApiError> {
+        let served = Served::of(&stored.object)?;
+        let Object { key, body: before, .. } = &stored.object;
+        if text(&body, "name") != key.name || text(&body, "namespace") != key.namespace {
+            return Err(ApiError::Invalid("the name of the object does not match the name on the URL".to_owned()));
+        }
+        if ["apiVersion", "kind"].iter().any(|field| body.get(field) != before.get(field)) {
+            return Err(ApiError::Invalid("BadRequest (HTTP status 400)".to_owned()));
+        }
+        match part {
+            Part::Object => served.bring_in(&mut body, key)?,
+            Part::Status => served.bring_in_status(&mut body, key)?,
+        }
+        self.change(by, &served, stored, body, part)
+    }
+
+    /// A write that has the whole body, and is no apply.
     fn change(
         &mut self,
         by: &Writer,
         served: &Served,
         stored: &Stored,
-        mut body: Value,
+        body: Value,
         part: Part,
     ) -> Result<Object, ApiError> {
-        let key = &stored.object.key;
-        let is_same = |field: &str, value: &str| [value, ""].contains(&text(&body, field));
-        if !is_same("name", &key.name) || !is_same("namespace", &key.namespace) {
-            return Err(ApiError::Invalid("the name of the object does not match the name on the URL".to_owned()));
-        }
-        if body.get("apiVersion") != stored.object.body.get("apiVersion")
-            || body.get("kind") != stored.object.body.get("kind")
-        {
-            return Err(ApiError::Invalid("BadRequest (HTTP status 400)".to_owned()));
-        }
-        served.bring_in(&mut body, key)?;
         if !self.is_tracked(served) {
             return self.settle(by, served, stored, body, Vec::new(), part, false);
         }
@@ -299,7 +324,7 @@ impl Api {
 /// The owners that a write sends along: `None` when it leaves them alone, an empty list when it forgets them.
 fn sent_owners(body: &Value, stored: &Stored, part: Part) -> Option<Vec<Owner>> {
     if part == Part::Status {
-        return None;
+        return stored.owners.is_empty().then(Vec::new);
     }
     let sent = body["metadata"].get("managedFields");
     if sent == stored.object.body["metadata"].get("managedFields") {
