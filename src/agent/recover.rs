@@ -72,13 +72,10 @@ pub(super) async fn rebuild_stable<W: World>(context: &Context<W>, app: &mut App
     if objects.is_empty() {
         return;
     }
-    let digest = store::digest::digest(&objects, &context.secret_key);
-    let reference = ReleaseRef { digest, ..stable };
-    tracing::warn!(application = %app.name, version = %reference.version, "Stable's Release was not kept and is made from what runs");
-    app.releases.insert(digest, Arc::new(Release { app: app.name.clone(), reference: reference.clone(), objects }));
-    let completed = record.completed.iter().copied().chain([digest]).collect();
-    app.history.record = Some(Record { stable: Some(reference), completed, ..record });
-    app.is_saved = false;
+    tracing::warn!(application = %app.name, version = %stable.version, "Stable's Release was not kept and is made from what runs");
+    // It keeps its digest: it is that Release, as far as it can be told, and a `git revert` to it is recognised.
+    let release = Release { app: app.name.clone(), reference: stable.clone(), objects };
+    app.releases.insert(stable.digest, Arc::new(release));
 }
 
 /// What was applied, as it was declared: our marks are put on anew with each stage.
