@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::decide::Failure;
 use crate::model::{AppName, Application, Declared, Digest, History, Object, ObjectKey, Release, Timestamp};
 use crate::observe::Applied;
+use crate::stage::Stage;
 use crate::status::AppView;
 
 /// One app.
@@ -33,6 +34,8 @@ pub struct App {
     pub releases: BTreeMap<Digest, Arc<Release>>,
     /// What the server made of our applies.
     pub applied: BTreeMap<ObjectKey, Applied>,
+    /// The stage of the last pass while a rollout is under way, so that the next one makes only what differs.
+    pub staged: Stage,
     /// Writes that do not work.
     pub failures: BTreeMap<ObjectKey, Failure>,
     /// When drift was corrected, by object, newest last.
@@ -62,6 +65,7 @@ impl App {
             unusable: None,
             releases: BTreeMap::new(),
             applied: BTreeMap::new(),
+            staged: Stage::default(),
             failures: BTreeMap::new(),
             corrections: BTreeMap::new(),
             status: None,

@@ -52,8 +52,8 @@ pub(super) fn is_mirrored(app: &App) -> bool {
     // A resource that somebody deleted is written anew.
     let Some(object) = &app.object else { return false };
     let Declared::Ready { application, .. } = &app.declared else { return true };
-    let Ok(stored) = store::application::read(object) else { return true };
-    stored.spec == *application.spec && stored.declared_in == application.declared_in
+    // What cannot be read is not written either.
+    app.unusable.is_some() || store::application::mirrors(object, &application.declared_in, &application.spec)
 }
 
 /// Writes the record: the intent, before any effect. A lazy one waits for the next.

@@ -6,7 +6,7 @@ use super::{App, Context, execute, keep, publish, sight};
 use crate::decide::{Situation, decide};
 use crate::diff::diff;
 use crate::model::{Object, ObjectKey, Timestamp};
-use crate::stage::{Inputs, stage};
+use crate::stage::{Inputs, Stage, stage};
 use crate::world::World;
 
 /// What a pass brings back.
@@ -39,6 +39,7 @@ pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<O
         target: app.target().and_then(|digest| app.release(digest)).map(AsRef::as_ref),
         rollout: app.history.record.as_ref().and_then(|record| record.rollout.as_ref()),
         live: &live,
+        before: Some(&app.staged),
     };
     let stage = stage(&inputs); //                                                  pure
     let inventory = app.history.record.as_ref().map(|record| record.inventory.clone()).unwrap_or_default();
@@ -62,6 +63,8 @@ pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<O
     } else {
         execute::execute(context, &mut app, decision.actions, &stage, &mut trace).await; // edge
     }
+    // An app at rest is passed over seldom: what it would save is not worth a copy of its objects.
+    app.staged = if app.is_rolling() { stage } else { Stage::default() };
     let publish_at = publish::publish(context, &mut app, decision.report, &live, &mut trace).await; // edge
     trace.into_passed(app, decision.wake_at, publish_at)
 }

@@ -122,6 +122,7 @@ impl Case {
             target: target.as_ref(),
             rollout: self.record.rollout.as_ref(),
             live: &Live::default(),
+            before: None,
         };
         // Live objects are as some release would stage them, so that nothing drifts.
         let all: Vec<Release> = [1, 2, 9].map(release).into();

@@ -135,11 +135,11 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
         let cause = if was_applied { Cause::Drifted } else { Cause::Outdated };
         return push(changes, staged, cause, None);
     }
-    let seen = projection(&staged.object.body, &object.body);
+    let seen = || projection(&staged.object.body, &object.body);
     let is_as_sent = match live.applied.get(key).filter(|applied| applied.content == staged.content) {
         Some(applied) if applied.resource_version == object.resource_version() => true,
-        Some(applied) => seen == applied.projection,
-        None => seen == projection(&staged.object.body, &staged.object.body),
+        Some(applied) => seen() == applied.projection,
+        None => seen() == projection(&staged.object.body, &staged.object.body),
     };
     let is_hidden = key.kind.is("", "Secret");
     if !is_as_sent && !is_hidden {
@@ -187,6 +187,7 @@ mod tests {
             target: None,
             rollout: None,
             live: &live,
+            before: None,
         })
     }
 

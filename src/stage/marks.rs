@@ -9,7 +9,7 @@ use crate::model::marks::{ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER,
 use crate::model::{AppName, Digest, Object};
 
 /// Puts our marks on an object and hashes it.
-pub(super) fn mark(object: &Object, app: &AppName, owner: &str, kick: Option<&str>, secret_key: &[u8; 32]) -> Staged {
+pub(super) fn mark(object: Object, app: &AppName, owner: &str, kick: Option<&str>, secret_key: &[u8; 32]) -> Staged {
     let mut body = (*object.body).clone();
     set(&mut body, "labels", LABEL_APPLICATION, app.as_str());
     set(&mut body, "annotations", ANNOTATION_OWNER, owner);
@@ -18,7 +18,12 @@ pub(super) fn mark(object: &Object, app: &AppName, owner: &str, kick: Option<&st
     }
     let content = content_of(&object.with_body(body.clone()), secret_key);
     set(&mut body, "annotations", ANNOTATION_CONTENT, &content.to_string()[..32]);
-    Staged { object: object.with_body(body), content }
+    Staged { object: object.with_body(body), content, unmarked: object.body }
+}
+
+/// The kick that an object carries.
+pub(super) fn kick_of(object: &Object) -> Option<&str> {
+    object.annotation(ANNOTATION_KICK)
 }
 
 /// Hash over an object's body; keyed for Secrets, so that the annotation that carries it tells nothing about them.

@@ -9,6 +9,9 @@ mod marks;
 mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
 
 pub use deployment::{declared_window, is_deployment, waits_for_batches};
 pub use marks::{content_of, projection};
@@ -35,6 +38,8 @@ pub struct Inputs<'a> {
     pub rollout: Option<&'a Rollout>,
     /// What was observed.
     pub live: &'a Live,
+    /// The stage of the same app before, if it is known: what is the same is taken from there instead of being made anew.
+    pub before: Option<&'a Stage>,
 }
 
 /// The objects that should exist now.
@@ -53,6 +58,8 @@ pub struct Staged {
     pub object: Object,
     /// Hash over it.
     pub content: Digest,
+    /// Its body before the marks.
+    pub unmarked: Arc<Value>,
 }
 
 /// What of the inventory is to go.
@@ -201,7 +208,12 @@ fn finish(inputs: &Inputs<'_>, objects: BTreeMap<ObjectKey, Object>, removal: Re
     let app = inputs.stable.or(inputs.target).map(|release| release.app.clone());
     let objects = objects.into_iter().filter_map(|(key, object)| {
         let kick = inputs.live.kicks.get(&key).map(String::as_str);
-        let staged = marks::mark(&object, app.as_ref()?, inputs.owner, kick, inputs.secret_key);
+        let known = inputs.before.and_then(|before| before.objects.get(&key));
+        let is_same = |known: &&Staged| known.unmarked == object.body && marks::kick_of(&known.object) == kick;
+        let staged = match known.filter(is_same) {
+            Some(known) => known.clone(),
+            None => marks::mark(object, app.as_ref()?, inputs.owner, kick, inputs.secret_key),
+        };
         Some((key, staged))
     });
     Stage { objects: objects.collect(), removal }

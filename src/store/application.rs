@@ -87,6 +87,16 @@ pub fn read(object: &Object) -> Result<Stored, StoreError> {
     })
 }
 
+/// Whether the resource says already that this file declares this: what [`read`] would tell, without reading the record.
+#[must_use]
+pub fn mirrors(object: &Object, declared_in: &str, spec: &Value) -> bool {
+    let nothing = Map::new();
+    let stored = object.body.get("spec").and_then(Value::as_object).unwrap_or(&nothing);
+    let file = stored.get("declaredIn").and_then(Value::as_str).unwrap_or_default();
+    let declared = spec.as_object().unwrap_or(&nothing);
+    file == declared_in && stored.iter().filter(|(field, _)| *field != "declaredIn").eq(declared)
+}
+
 /// The Application resource to write: to create it, or to replace `previous` under its resourceVersion.
 ///
 /// The request that `record` answers is consumed with it, so that no crash can come between the two. A pass that

@@ -202,6 +202,7 @@ impl Agent {
             target: None,
             rollout: None,
             live: &live,
+            before: None,
         });
         let object = staged.objects[&agent.key].object.clone();
         let deployment = agent.body_number(&object, staged.objects[&agent.key].content);
@@ -354,6 +355,7 @@ impl Agent {
                 target,
                 rollout,
                 live: &live,
+                before: None,
             });
             let changes = diff(&stage, &record.inventory, &live, OWNER);
             Rc::new((stage, changes))

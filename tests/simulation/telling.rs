@@ -16,6 +16,8 @@ use super::story::Story;
 const END_WITHIN: Millis = Millis::from_seconds(40 * 60);
 /// What watches lost is found within this: collections are listed again every ten minutes.
 const HEALED_AFTER: Millis = Millis::from_seconds(12 * 60);
+/// Where watches lose nothing, what is under way when calm comes has been seen after this.
+const HEARD_AFTER: Millis = Millis::from_seconds(60);
 /// For so long nothing may be written when all has settled.
 const QUIET_FOR: Millis = Millis::from_seconds(5 * 60);
 
@@ -57,7 +59,9 @@ pub(crate) fn tell(story: &Story) -> Told {
     let calm_at = Millis(story.calm_after);
     let mut settled_at = None;
     let start = sim.now();
-    let deadline = Millis(calm_at.0 + HEALED_AFTER.0 + END_WITHIN.0);
+    let loses_events = ["DropEvent", "SwapEvent", "DelayEvent"].iter().any(|fault| story.faults.contains_key(*fault));
+    let healed_at = Millis(calm_at.0 + if loses_events { HEALED_AFTER.0 } else { HEARD_AFTER.0 });
+    let deadline = Millis(healed_at.0 + END_WITHIN.0);
     let mut until = deadline;
     loop {
         let goes_on = sim.step(until.after(start));
@@ -75,8 +79,7 @@ pub(crate) fn tell(story: &Story) -> Told {
         if !checkers.violations.is_empty() || !goes_on {
             break;
         }
-        let may_settle = sim.elapsed() >= Millis(calm_at.0 + HEALED_AFTER.0);
-        if settled_at.is_none() && may_settle && is_settled(&checkers) {
+        if settled_at.is_none() && sim.elapsed() >= healed_at && is_settled(&checkers) {
             settled_at = Some(sim.now());
             until = Millis(sim.elapsed().0 + QUIET_FOR.0);
         }
