@@ -6,6 +6,9 @@
 mod checkers;
 mod crashes;
 mod declared;
+mod liveness;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod read;
 mod shrink;
 mod story;

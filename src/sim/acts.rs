@@ -85,6 +85,8 @@ pub enum Act {
         /// For how long.
         length: Millis,
     },
+    /// Every open watch gives nothing any more, until it ends by its time.
+    Mute,
     /// etcd is compacted: watches from before end with 410.
     Compact,
     /// No more faults from now on, and no more acts that wait for commits.
@@ -144,6 +146,10 @@ impl State {
             Act::StallControllers { length } => self.controllers.stall(length.after(self.now)),
             Act::ApiAway { length } => self.take_api_away(*length),
             Act::GitAway { length } => self.git_away_until = self.git_away_until.max(length.after(self.now)),
+            Act::Mute => {
+                let streams = self.processes.iter_mut().flat_map(|process| process.watches.values_mut());
+                streams.for_each(|stream| stream.is_mute = true);
+            }
             Act::Compact => {
                 let revision = self.api.revision();
                 self.api.compact(revision);
@@ -178,6 +184,7 @@ impl std::fmt::Display for Act {
             Self::StallControllers { length } => write!(f, "controllers do nothing for {length}"),
             Self::ApiAway { length } => write!(f, "the API server is away for {length}"),
             Self::GitAway { length } => write!(f, "Git does not answer for {length}"),
+            Self::Mute => write!(f, "watches go silent"),
             Self::Compact => write!(f, "etcd is compacted"),
             Self::Calm => write!(f, "no more faults from here"),
         }

@@ -54,6 +54,8 @@ pub(super) struct Stream {
     pub(super) generation: u64,
     /// Whether the server has opened it.
     pub(super) is_open: bool,
+    /// Whether it gives nothing any more, and does not end either before its time.
+    pub(super) is_mute: bool,
     /// When the last event arrives: the next one comes no earlier.
     pub(super) last_at: Timestamp,
 }

@@ -199,7 +199,9 @@ impl State {
         let overtakes = self.faults.strike(Fault::SwapEvent, chance).is_some();
         let repeats = self.faults.strike(Fault::RepeatEvent, chance);
         let now = self.now;
-        let Some(stream) = self.processes[process].watches.get_mut(scope) else { return };
+        let Some(stream) = self.processes[process].watches.get_mut(scope).filter(|stream| !stream.is_mute) else {
+            return;
+        };
         let at = if overtakes { Millis(0).after(now) } else { wait.after(now).max(stream.last_at) };
         stream.last_at = stream.last_at.max(at);
         let generation = stream.generation;
@@ -229,7 +231,7 @@ impl State {
     pub(super) fn watch(&mut self, process: usize, scope: &Scope, revision: &str) {
         self.generations += 1;
         let generation = self.generations;
-        let stream = Stream { generation, is_open: false, last_at: self.now };
+        let stream = Stream { generation, is_open: false, is_mute: false, last_at: self.now };
         self.processes[process].watches.insert(scope.clone(), stream);
         let revision: u64 = revision.parse().unwrap_or_default();
         let opened = self.travel();
@@ -296,6 +298,9 @@ impl State {
     fn follow(&mut self, process: usize, generation: u64, event: Event) {
         let (Event::Changed { scope, .. } | Event::WatchEnded { scope, .. }) = &event else { return };
         let Some(stream) = self.processes[process].watches.get(scope) else { return };
+        if stream.is_mute && matches!(event, Event::Changed { .. }) {
+            return;
+        }
         let at = stream.last_at;
         self.at(at, move |state| state.hand(process, generation, event));
     }

@@ -89,6 +89,8 @@ pub(crate) enum Step {
     GitAway(u64),
     /// etcd is compacted.
     Compact,
+    /// Watches go silent.
+    Mute,
 }
 
 /// The Deployment.
@@ -150,6 +152,7 @@ impl Step {
             Self::ApiAway(length) => Act::ApiAway { length: Millis(*length) },
             Self::GitAway(length) => Act::GitAway { length: Millis(*length) },
             Self::Compact => Act::Compact,
+            Self::Mute => Act::Mute,
         }
     }
 }
@@ -327,7 +330,7 @@ fn disturbance(draws: &mut Draws, declared: &Declared, replicas: u32) -> Step {
         }
         21 => Step::DeleteApplication,
         22 => Step::Rewrite(1, Declared { version: "8.0.0".to_owned(), ..declared.clone() }),
-        _ => Step::Crash,
+        _ => Step::Mute,
     }
 }
 

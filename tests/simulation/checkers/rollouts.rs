@@ -31,7 +31,10 @@ impl Rollouts {
         let mut found = Vec::new();
         self.newest = self.newest.max(moment.commit.by.agent.unwrap_or_default());
         match moment.commit.key.kind.kind.as_str() {
-            "Application" => self.record(moment, &mut found),
+            "Application" => {
+                self.record(moment, &mut found);
+                self.readiness(moment);
+            }
             "Deployment" => {
                 self.template(moment, &mut found);
                 self.readiness(moment);
