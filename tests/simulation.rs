@@ -58,7 +58,8 @@ pub(crate) fn tell_all(seeds: std::ops::Range<u64>, failures_max: usize, tally: 
                     tally
                         .faults
                         .fetch_add(told.struck.values().map(|struck| struck.len() as u64).sum(), Ordering::Relaxed);
-                    if !told.violations.is_empty() {
+                    if let Some(violation) = told.violations.first() {
+                        eprintln!("seed {seed}: {}: {}", violation.rule, violation.what);
                         failed.lock().expect("no teller panics").push((story, told));
                     }
                 }

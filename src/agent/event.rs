@@ -59,7 +59,7 @@ pub(super) enum Done {
     /// A poll of Git.
     Polled(Result<Polled, SourceError>),
     /// A commit was read, parsed and rendered.
-    Read(Box<Source>, Result<(), SourceError>),
+    Read(Box<Source>, Result<(), String>),
     /// A collection was listed.
     Listed(Scope, Result<Listed, ApiError>),
     /// The kinds were asked for.

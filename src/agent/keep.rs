@@ -36,6 +36,9 @@ pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
         }
         match restore(context, app, digest).await {
             Ok(Some(release)) => drop(app.releases.insert(digest, Arc::new(release))),
+            Ok(None) if app.stable() == Some(digest) && !app.is_rolling() && app.next.is_some() => {
+                recover::rebuild_stable(context, app).await;
+            }
             Ok(None) => tracing::warn!(application = %app.name, release = %digest.short(), "a Release is kept nowhere"),
             Err(error) => {
                 tracing::warn!(application = %app.name, release = %digest.short(), %error, "a kept Release cannot be read");

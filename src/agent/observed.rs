@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::Context;
-use crate::model::{Object, ObjectKey, Revision};
+use crate::model::{Millis, Object, ObjectKey, Revision};
 use crate::store;
-use crate::world::{ApplyOptions, World};
+use crate::world::{ApiError, ApplyOptions, World};
 
 /// The ConfigMap that holds it. Deleting it accepts whatever history Git has.
 pub(super) const SOURCE_MAP: &str = "tidegate-source";
@@ -26,15 +26,29 @@ pub(super) async fn is_accepted<W: World>(context: &Context<W>) -> bool {
     matches!(context.world.get(&key(&context.namespace), "v1").await, Ok(None))
 }
 
-/// Remembers a commit before anything acts on it.
-pub(super) async fn remember<W: World>(context: &Context<W>, revision: &Revision) {
+/// Tries to write before a commit waits for the next poll.
+const TRIES_MAX: u32 = 10;
+/// Between two tries.
+const RETRY: Millis = Millis(500);
+
+/// Remembers a commit before anything acts on it (S6). A commit that cannot be remembered is not acted on.
+pub(super) async fn remember<W: World>(context: &Context<W>, revision: &Revision) -> Result<(), ApiError> {
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": SOURCE_MAP, "namespace": context.namespace,
             "labels": {store::MANAGED_BY_LABEL: store::MANAGED_BY, store::OWNER_LABEL: context.owner}},
         "data": {"branch": revision.branch, "commit": revision.commit}});
     let object = Object { key: key(&context.namespace), version: "v1".to_owned(), body: std::sync::Arc::new(body) };
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: crate::model::marks::FIELD_MANAGER };
-    if let Err(error) = context.world.apply(&object, options).await {
-        tracing::warn!(%error, "the observed commit was not remembered");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match context.world.apply(&object, options).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_transient() && tries < TRIES_MAX => {
+                tracing::warn!(%error, "the observed commit was not remembered; trying again");
+                context.world.wait(Millis(context.world.uptime().0 + RETRY.0)).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -41,9 +41,15 @@ impl<W: World + 'static> Scheduler<W> {
                 path: &path,
                 known: &known,
             };
-            let result = read(&mut source, &reading, snapshot.as_ref()).await;
-            if let (Ok(()), Some(snapshot)) = (&result, &snapshot) {
-                observed::remember(&context, &snapshot.revision).await;
+            let mut result = read(&mut source, &reading, snapshot.as_ref()).await.map_err(|error| error.to_string());
+            if let (Ok(()), Some(snapshot)) = (&result, &snapshot)
+                && let Err(error) = observed::remember(&context, &snapshot.revision).await
+            {
+                let map = observed::SOURCE_MAP;
+                result = Err(format!(
+                    "commit {} cannot be remembered in ConfigMap {map}, so nothing of it is applied: {error}",
+                    snapshot.revision.short()
+                ));
             }
             Done::Read(source, result)
         }));
@@ -111,13 +117,13 @@ impl<W: World + 'static> Scheduler<W> {
         }
     }
 
-    pub(super) fn read(&mut self, source: Box<Source>, result: Result<(), SourceError>) {
+    pub(super) fn read(&mut self, source: Box<Source>, result: Result<(), String>) {
         let now = self.context.world.now();
         if let Err(error) = result {
             self.source = Some(source);
             self.poll_at = RETRY.after(now);
             self.commit = None;
-            return self.source_failed(error.to_string(), false);
+            return self.source_failed(error, false);
         }
         if source.misses_kind {
             self.kinds_at.get_or_insert(Millis::from_seconds(10).after(now));

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{App, Context, keep};
-use crate::model::marks::{ANNOTATION_OWNER, ANNOTATION_RELEASE};
+use crate::model::marks::{
+    ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER, ANNOTATION_RELEASE, LABEL_APPLICATION,
+};
 use crate::model::{Declared, Digest, Object, ObjectKey, Record, Release, ReleaseRef};
+use crate::observe::ownership;
 use crate::stage::{is_deployment, waits_for_batches};
 use crate::store;
 use crate::world::World;
@@ -47,6 +50,47 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) {
     app.releases.insert(stable, Arc::new(release));
     app.history.record = Some(record);
     app.is_saved = false;
+}
+
+/// Makes Stable's Release from what runs, when it is kept nowhere: an agent that ended right after a first sync had not
+/// kept it yet, and Git has moved on. What we applied is told by field ownership, so that a revert has where to go.
+pub(super) async fn rebuild_stable<W: World>(context: &Context<W>, app: &mut App) {
+    let Some(record) = app.history.record.clone().filter(|record| record.rollout.is_none()) else { return };
+    let Some(stable) = record.stable.clone() else { return };
+    let mut objects = BTreeMap::new();
+    for (key, version) in &record.inventory {
+        match context.world.get(key, version).await {
+            Ok(Some(live)) => {
+                if let Some(body) = ownership::applied(&live).map(without_marks) {
+                    objects.insert(key.clone(), live.with_body(body));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => return tracing::warn!(application = %app.name, %error, "live objects cannot be read"),
+        }
+    }
+    if objects.is_empty() {
+        return;
+    }
+    tracing::warn!(application = %app.name, version = %stable.version, "Stable's Release was not kept and is made from what runs");
+    // It keeps its digest: it is that Release, as far as it can be told, and a `git revert` to it is recognised.
+    let release = Release { app: app.name.clone(), reference: stable.clone(), objects };
+    app.releases.insert(stable.digest, Arc::new(release));
+}
+
+/// What was applied, as it was declared: our marks are put on anew with each stage.
+fn without_marks(mut body: serde_json::Value) -> serde_json::Value {
+    for (field, marks) in [
+        ("annotations", &[ANNOTATION_OWNER, ANNOTATION_CONTENT, ANNOTATION_RELEASE, ANNOTATION_KICK][..]),
+        ("labels", &[LABEL_APPLICATION][..]),
+    ] {
+        let Some(map) = body["metadata"].get_mut(field).and_then(serde_json::Value::as_object_mut) else { continue };
+        map.retain(|name, _| !marks.contains(&name.as_str()));
+        if map.is_empty() {
+            body["metadata"].as_object_mut().map(|metadata| metadata.remove(field));
+        }
+    }
+    body
 }
 
 /// Workloads that run under somebody else: their live state is kept as Stable, so that the first change of their pod

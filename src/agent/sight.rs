@@ -16,6 +16,9 @@ const KICK_SECONDS: i64 = 15;
 /// After a read that failed, the next pass comes this much later.
 const READ_RETRY_MILLIS: u64 = 1000;
 
+/// A step of a rollout that takes longer than this reads the Deployment itself, whatever its watch says.
+const READ_AFTER: crate::model::Millis = crate::model::Millis::from_seconds(3);
+
 /// What a pass collects for the scheduler on its way.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
@@ -68,7 +71,7 @@ pub(super) async fn observe<W: World>(
     }
     let read = async {
         read_secrets(context, app, &mut live, &mut trace).await?;
-        read_workloads(context, app, &mut live).await?;
+        read_workloads(context, app, &mut live, &mut trace, now).await?;
         ask_about_templates(context, app, &mut live).await
     };
     if let Err(error) = read.await {
@@ -118,12 +121,22 @@ pub(super) fn without_data(object: Object) -> Object {
 
 /// Reads ReplicaSets and pods of the Deployments that a rollout moves, straight from the server: a hold is computed from
 /// lists taken after our last write.
-async fn read_workloads<W: World>(context: &Context<W>, app: &App, live: &mut Live) -> Result<(), ApiError> {
+///
+/// The Deployment itself is known from its watch, and read too once the rollout takes longer than events do: a watch that
+/// lost one would let it stand until it is called a failure.
+async fn read_workloads<W: World>(
+    context: &Context<W>,
+    app: &App,
+    live: &mut Live,
+    trace: &mut Trace,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    let is_slow = is_slow(app, now);
     for key in concerned(app) {
         let Some(object) = live.objects.get(&key).cloned() else { continue };
         let is_empty = object.int("/spec/replicas") == Some(0) && object.int("/status/replicas").unwrap_or(0) == 0;
-        let (sets, pods) = if is_empty && !is_in_wave(app) {
-            (Vec::new(), Vec::new())
+        let (object, sets, pods) = if is_empty && !is_in_wave(app) {
+            (object, Vec::new(), Vec::new())
         } else {
             let selector = selector(&object);
             let scope = |group: &str, kind: &str| Scope {
@@ -132,16 +145,41 @@ async fn read_workloads<W: World>(context: &Context<W>, app: &App, live: &mut Li
                 namespace: Some(key.namespace.clone()),
             };
             let (set_scope, pod_scope) = (scope("apps", "ReplicaSet"), scope("", "Pod"));
-            let lists = futures::future::try_join(
+            let fresh = async {
+                if is_slow { context.world.get(&key, &object.version).await } else { Ok(Some(object.clone())) }
+            };
+            let reads = futures::future::try_join3(
+                fresh,
                 context.world.list(&set_scope, &selector),
                 context.world.list(&pod_scope, &selector),
             );
-            let (sets, pods) = lists.await?;
-            (sets.items, pods.items)
+            let (fresh, sets, pods) = reads.await?;
+            let Some(fresh) = fresh else {
+                live.objects.remove(&key);
+                trace.gone.push(key);
+                continue;
+            };
+            if fresh.resource_version() != object.resource_version() {
+                live.objects.insert(key.clone(), fresh.clone());
+                trace.learned.push(fresh.clone());
+            }
+            (fresh, sets.items, pods.items)
         };
         live.workloads.insert(key, Workload::read(object, &sets, &pods));
     }
     Ok(())
+}
+
+/// Whether the step that the rollout is at takes longer than events do.
+fn is_slow(app: &App, now: Timestamp) -> bool {
+    let Some(rollout) = app.history.record.as_ref().and_then(|record| record.rollout.as_ref()) else { return false };
+    let since = match &rollout.position {
+        Position::Reverting { since, .. } | Position::Held { since, .. } => *since,
+        Position::Preparing | Position::Wave { .. } | Position::Trailing => {
+            rollout.waves.last().map_or(rollout.started_at, |wave| wave.started_at)
+        }
+    };
+    READ_AFTER.has_passed(since, now)
 }
 
 fn is_in_wave(app: &App) -> bool {

@@ -86,8 +86,8 @@ impl<W: World + 'static> Scheduler<W> {
                 self.heard.remove(&scope);
                 self.listed_at.insert(scope.clone(), now);
                 if known {
-                    for key in changed {
-                        self.news_of(&scope, &key);
+                    for (key, before) in changed {
+                        self.news_of(&scope, &key, before.as_ref());
                     }
                 } else {
                     // Apps wait for this very list.
@@ -160,9 +160,9 @@ impl<W: World + 'static> Scheduler<W> {
     }
 
     /// An object of a list is not what a watch has shown.
-    fn news_of(&mut self, scope: &Scope, key: &ObjectKey) {
+    fn news_of(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
         if *scope != self.applications {
-            return self.touched(scope, key, None);
+            return self.touched(scope, key, before);
         }
         match self.cache.get(key).cloned() {
             Some(object) => self.application_stored(object),

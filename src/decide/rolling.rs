@@ -27,6 +27,11 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     reconciling::report_refusals(draft, draft.s.changes);
     let needs_target = !matches!(rollout.position, Position::Reverting { pods_are_back: true, .. });
     if draft.s.target.is_none() && needs_target {
+        if rollout.lane == Lane::FirstSync && newer(draft, &rollout).is_some() {
+            // A first sync has nothing to go back to, and is kept only once it is over: the newer commit goes on.
+            let reason = "its Release was lost in a restart before it was kept, and a newer commit is there".to_owned();
+            return transitions::end(draft, PastOutcome::Held, reason);
+        }
         let version = &rollout.target.version;
         return draft
             .blocked(format!("the kept Release of version {version} cannot be read; the cluster is left as it is"));

@@ -46,9 +46,15 @@ impl Cache {
         self.scopes.get(scope).map(|collection| collection.resource_version.as_str())
     }
 
-    /// Takes a list for a whole collection and returns the keys that differ from what was known, those that went included.
+    /// Takes a list for a whole collection and returns the keys that differ from what was known, each with what was known
+    /// of it; those that went are included.
     /// An object that we hold in a newer version than the list's is kept.
-    pub fn replace(&mut self, scope: &Scope, items: Vec<Object>, resource_version: &str) -> Vec<ObjectKey> {
+    pub fn replace(
+        &mut self,
+        scope: &Scope,
+        items: Vec<Object>,
+        resource_version: &str,
+    ) -> Vec<(ObjectKey, Option<Object>)> {
         let mut before = self.scopes.remove(scope).unwrap_or_default().objects;
         let mut changed = Vec::new();
         let mut objects = BTreeMap::new();
@@ -60,8 +66,8 @@ impl Cache {
                 {
                     objects.insert(key, known);
                 }
-                _ => {
-                    changed.push(key.clone());
+                known => {
+                    changed.push((key.clone(), known));
                     objects.insert(key, item);
                 }
             }
@@ -70,7 +76,7 @@ impl Cache {
             if is_newer(known.resource_version(), resource_version) {
                 objects.insert(key, known);
             } else {
-                changed.push(key);
+                changed.push((key, Some(known)));
             }
         }
         self.scopes.insert(scope.clone(), Collection { resource_version: resource_version.to_owned(), objects });
@@ -199,7 +205,7 @@ mod tests {
         let mut cache = Cache::default();
         cache.replace(&scope(), vec![object("x", "1"), object("y", "2"), object("z", "3")], "3");
         let changed = cache.replace(&scope(), vec![object("x", "1"), object("y", "7")], "8");
-        let names: Vec<_> = changed.iter().map(|key| key.name.as_str()).collect();
+        let names: Vec<_> = changed.iter().map(|(key, _)| key.name.as_str()).collect();
         assert_eq!(names, ["y", "z"]);
     }
 }

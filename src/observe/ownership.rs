@@ -98,6 +98,41 @@ pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
     found
 }
 
+/// What our manager applied, read out of the live object: the fields that it owns with the values that they have, as
+/// `ExtractInto` of structured-merge-diff does. `None` when it owns nothing.
+#[must_use]
+pub fn applied(live: &Object) -> Option<Value> {
+    let mut body = owned(ours(live)?, &live.body);
+    body["apiVersion"] = Value::from(live.api_version());
+    body["kind"] = Value::from(live.key.kind.kind.as_str());
+    body["metadata"]["name"] = Value::from(live.key.name.as_str());
+    if !live.key.namespace.is_empty() {
+        body["metadata"]["namespace"] = Value::from(live.key.namespace.as_str());
+    }
+    Some(body)
+}
+
+/// The part of `value` that `fields` name; without any below it, a field is owned whole.
+fn owned(fields: &Map<String, Value>, value: &Value) -> Value {
+    let children = fields.iter().filter_map(|(step, child)| Some((child.as_object()?, descend(step, value)?)));
+    match value {
+        Value::Object(_) if fields.keys().any(|step| step != ".") => {
+            let named = fields.iter().filter_map(|(step, child)| {
+                let name = step.strip_prefix("f:")?;
+                Some((name.to_owned(), owned(child.as_object()?, value.get(name)?)))
+            });
+            Value::Object(named.collect())
+        }
+        Value::Array(_) if fields.keys().any(|step| step != ".") => {
+            let mut items: Vec<(usize, Value)> =
+                children.filter_map(|(child, (part, item))| Some((part.parse().ok()?, owned(child, item)))).collect();
+            items.sort_by_key(|(index, _)| *index);
+            Value::Array(items.into_iter().map(|(_, item)| item).collect())
+        }
+        whole => whole.clone(),
+    }
+}
+
 fn entries(live: &Object) -> impl Iterator<Item = &Value> {
     live.at("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
 }

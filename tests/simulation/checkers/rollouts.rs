@@ -45,10 +45,8 @@ impl Rollouts {
     /// The record changed.
     fn record(&mut self, moment: &Moment<'_>, found: &mut Found) {
         let nothing = Value::Null;
-        let Some(after) = moment.after() else {
-            self.place = None;
-            return;
-        };
+        // Who deletes the resource does not undo what an agent remembers: it is written anew.
+        let Some(after) = moment.after() else { return };
         let before = moment.before().unwrap_or(&nothing);
         self.has_run |= !text(after, "/status/stableDigest").is_empty();
         let now = rollout(after);
