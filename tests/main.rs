@@ -9,3 +9,7 @@ mod model_check;
 mod shipped;
 mod simulation;
 mod support;
+
+/// Stories allocate and free small values all the time: a third of their time went into it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

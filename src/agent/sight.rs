@@ -217,7 +217,7 @@ async fn ask_about_templates<W: World>(context: &Context<W>, app: &App, live: &m
         let Some(object) = target.objects.get(key) else { continue };
         let options = ApplyOptions { is_forced: true, is_dry_run: true, manager: crate::model::marks::FIELD_MANAGER };
         match context.world.apply(object, options).await {
-            Ok(after) if after.body.pointer("/spec/template") == workload.object.body.pointer("/spec/template") => {
+            Ok(after) if after.at("/spec/template") == workload.object.at("/spec/template") => {
                 live.unchanged_templates.push(key.clone());
             }
             // What the server refuses is told by the apply itself, at its wave.
@@ -230,7 +230,7 @@ async fn ask_about_templates<W: World>(context: &Context<W>, app: &App, live: &m
 
 /// The Deployment's own selector, as a label selector.
 fn selector(object: &Object) -> String {
-    let labels = object.body.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let labels = object.at("/spec/selector/matchLabels").and_then(Value::as_object);
     let pairs = labels.into_iter().flatten().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
     pairs.collect::<Vec<_>>().join(",")
 }

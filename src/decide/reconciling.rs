@@ -100,7 +100,7 @@ pub(super) fn paused_by_user(draft: &Draft<'_>) -> Option<ObjectKey> {
 }
 
 fn is_paused(object: &Object) -> bool {
-    object.body.pointer("/spec/paused") == Some(&serde_json::Value::Bool(true))
+    object.at("/spec/paused") == Some(&serde_json::Value::Bool(true))
 }
 
 /// Says who keeps a wave from its shape, when somebody does.

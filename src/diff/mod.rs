@@ -150,7 +150,7 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
 /// Whether we own `spec.replicas` and are about to stop stating it: omitted without a hand-over it would fall to 1.
 fn gives_up_replicas(staged: &Staged, object: &Object) -> bool {
     let scales = is_deployment(&staged.object.key) || staged.object.key.kind.is("apps", "StatefulSet");
-    scales && staged.object.body.pointer("/spec/replicas").is_none() && {
+    scales && staged.object.at("/spec/replicas").is_none() && {
         ownership::owns(object, &["spec", "replicas"]) && ownership::owner_of(object, &["spec", "replicas"]).is_none()
     }
 }

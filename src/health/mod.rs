@@ -42,7 +42,7 @@ fn lags(object: &Object) -> Option<Health> {
 }
 
 fn condition<'a>(object: &'a Object, kind: &str) -> Option<&'a Value> {
-    let conditions = object.body.pointer("/status/conditions")?.as_array()?;
+    let conditions = object.at("/status/conditions")?.as_array()?;
     conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
 }
 
@@ -55,7 +55,7 @@ fn message(condition: Option<&Value>) -> String {
 }
 
 fn deployment(object: &Object) -> Health {
-    if object.body.pointer("/spec/paused") == Some(&Value::Bool(true)) {
+    if object.at("/spec/paused") == Some(&Value::Bool(true)) {
         return Health::new(HealthStatus::Suspended, "the Deployment is paused");
     }
     if let Some(health) = lags(object) {
@@ -145,7 +145,7 @@ fn service(object: &Object) -> Option<Health> {
     if object.text("/spec/type") != Some("LoadBalancer") {
         return None;
     }
-    let has_address = object.body.pointer("/status/loadBalancer/ingress/0").is_some();
+    let has_address = object.at("/status/loadBalancer/ingress/0").is_some();
     Some(if has_address {
         Health::healthy()
     } else {

@@ -3,7 +3,7 @@
 //! Objects stay raw from Git to the API server, because typed structs drop fields that they do not know. Typed views
 //! are for reading only.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
@@ -11,11 +11,13 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterName(pub Arc<str>);
 
+static LOCAL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("in-cluster"));
+
 impl ClusterName {
     /// The cluster that the agent runs in.
     #[must_use]
     pub fn local() -> Self {
-        Self(Arc::from("in-cluster"))
+        Self(Arc::clone(&LOCAL))
     }
 }
 
@@ -152,16 +154,30 @@ impl Object {
         Self { key: self.key.clone(), version: self.version.clone(), body: Arc::new(body) }
     }
 
+    /// The value at a JSON pointer.
+    #[must_use]
+    pub fn at(&self, pointer: &str) -> Option<&Value> {
+        if pointer.contains('~') {
+            return self.body.pointer(pointer);
+        }
+        // `Value::pointer` allocates twice for each part, to take escapes out that ours do not have.
+        pointer.split('/').skip(1).try_fold(&*self.body, |value, part| match value {
+            Value::Object(fields) => fields.get(part),
+            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        })
+    }
+
     /// The text at a JSON pointer.
     #[must_use]
     pub fn text(&self, pointer: &str) -> Option<&str> {
-        self.body.pointer(pointer).and_then(Value::as_str)
+        self.at(pointer).and_then(Value::as_str)
     }
 
     /// The whole number at a JSON pointer.
     #[must_use]
     pub fn int(&self, pointer: &str) -> Option<i64> {
-        self.body.pointer(pointer).and_then(Value::as_i64)
+        self.at(pointer).and_then(Value::as_i64)
     }
 
     /// The annotation `name`.

@@ -79,8 +79,7 @@ pub fn other_applier(live: &Object) -> Option<String> {
 /// removing one does not move another. Applying again does not remove such additions.
 #[must_use]
 pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
-    let (Some(body), Some(stated)) = (live.body.pointer("/spec/template"), staged.body.pointer("/spec/template"))
-    else {
+    let (Some(body), Some(stated)) = (live.at("/spec/template"), staged.at("/spec/template")) else {
         return Vec::new();
     };
     if is_planted(Mutant::ToleratesAdditions) {
@@ -135,7 +134,7 @@ fn owned(fields: &Map<String, Value>, value: &Value) -> Value {
 }
 
 fn entries(live: &Object) -> impl Iterator<Item = &Value> {
-    live.body.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
+    live.at("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Walks what another manager owns beside what we state, and collects what is theirs alone.

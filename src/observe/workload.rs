@@ -6,6 +6,9 @@ use super::law::{Counts, MIN_READY_SECONDS_HOLD, Window, law};
 use crate::model::Object;
 use crate::mutants::{Mutant, is_planted};
 
+/// Label that the controller gives to ReplicaSets and their pods.
+const LABEL_HASH: &str = "pod-template-hash";
+
 /// One Deployment as observed: itself, its ReplicaSets by controllerRef UID, and their pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workload {
@@ -87,7 +90,7 @@ impl Workload {
     /// (`util/deployment_util.go` `FindNewReplicaSet`; the oldest wins).
     #[must_use]
     pub fn current(&self) -> Option<&SetFacts> {
-        let template = self.object.body.pointer("/spec/template")?;
+        let template = self.object.at("/spec/template")?;
         self.sets.iter().find(|set| same_template(&set.template, template))
     }
 
@@ -183,29 +186,32 @@ impl Workload {
 }
 
 fn same_template(set: &Value, deployment: &Value) -> bool {
+    if deployment.get("metadata").and_then(|metadata| metadata.get("labels")?.get(LABEL_HASH)).is_none() {
+        return set == deployment;
+    }
     let mut template = deployment.clone();
     remove_hash(&mut template);
     *set == template
 }
 
 fn remove_hash(template: &mut Value) {
-    let labels = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
-    labels.map(|labels| labels.remove("pod-template-hash"));
+    let labels = template.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels")?.as_object_mut());
+    labels.map(|labels| labels.remove(LABEL_HASH));
 }
 
 fn controller_uid(object: &Object) -> Option<&str> {
-    let owners = object.body.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = object.at("/metadata/ownerReferences")?.as_array()?;
     owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?.get("uid")?.as_str()
 }
 
 fn read_set(object: &Object) -> SetFacts {
-    let mut template = object.body.pointer("/spec/template").cloned().unwrap_or_default();
+    let mut template = object.at("/spec/template").cloned().unwrap_or_default();
     remove_hash(&mut template);
     let mark = |name: &str| object.annotation(name).and_then(|text| text.parse().ok());
     let status = |field: &str| count(object.int(&format!("/status/{field}")).unwrap_or(0));
     SetFacts {
         uid: object.uid().to_owned(),
-        hash: object.label("pod-template-hash").unwrap_or_default().to_owned(),
+        hash: object.label(LABEL_HASH).unwrap_or_default().to_owned(),
         template,
         replicas: count(object.int("/spec/replicas").unwrap_or(1)),
         status_replicas: status("replicas"),
@@ -219,7 +225,7 @@ fn read_set(object: &Object) -> SetFacts {
 fn read_pod(object: &Object) -> PodFacts {
     let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"]
         .into_iter()
-        .filter_map(|pointer| object.body.pointer(pointer)?.as_array())
+        .filter_map(|pointer| object.at(pointer)?.as_array())
         .flatten();
     let mut facts = PodFacts {
         name: object.key.name.clone(),
@@ -249,7 +255,7 @@ fn read_pod(object: &Object) -> PodFacts {
 }
 
 fn condition(object: &Object, kind: &str) -> Option<(bool, String)> {
-    let conditions = object.body.pointer("/status/conditions")?.as_array()?;
+    let conditions = object.at("/status/conditions")?.as_array()?;
     let found = conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))?;
     let is_true = found.get("status").and_then(Value::as_str) == Some("True");
     Some((is_true, found.get("message").and_then(Value::as_str).unwrap_or_default().to_owned()))

@@ -29,7 +29,7 @@ impl Metrics {
         let kind = GroupKind::new("", "Pod");
         let mut rates = Vec::new();
         for pod in api.objects(&kind, Some(query)) {
-            let conditions = pod.body.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+            let conditions = pod.at("/status/conditions").and_then(serde_json::Value::as_array);
             let is_ready = conditions
                 .into_iter()
                 .flatten()

@@ -95,7 +95,7 @@ fn put_window(body: &mut Value, window: Window) {
 /// zero means one unavailable (`deployment/util/deployment_util.go` `ResolveFenceposts`).
 #[must_use]
 pub fn declared_window(object: &Object, n: u32) -> Window {
-    let strategy = object.body.pointer("/spec/strategy/rollingUpdate");
+    let strategy = object.at("/spec/strategy/rollingUpdate");
     let field = |name: &str| strategy.and_then(|strategy| strategy.get(name)).cloned().unwrap_or(json!("25%"));
     let surge = resolve(&field("maxSurge"), n, true);
     let unavailable = resolve(&field("maxUnavailable"), n, false);

@@ -119,7 +119,9 @@ pub fn trailing(stable: &Release, target: &Release) -> BTreeSet<ObjectKey> {
 }
 
 fn template_changes(stable: &Release, target: &Release, is_concerned: fn(&ObjectKey) -> bool) -> BTreeSet<ObjectKey> {
-    let template = |object: &Object| object.body.pointer("/spec/template").cloned();
+    fn template(object: &Object) -> Option<&Value> {
+        object.at("/spec/template")
+    }
     let changes = |key: &ObjectKey, object: &Object| {
         stable.objects.get(key).is_some_and(|before| template(before) != template(object))
     };
@@ -151,8 +153,11 @@ fn pause(inputs: &Inputs<'_>) -> PausePolicy {
 
 /// Adds the objects of `release` that are not staged yet.
 fn keep_others(objects: &mut BTreeMap<ObjectKey, Object>, release: Option<&Release>, inputs: &Inputs<'_>) {
-    for (key, object) in whole(release, inputs) {
-        objects.entry(key).or_insert(object);
+    let Some(release) = release else { return };
+    for (key, object) in &release.objects {
+        if !objects.contains_key(key) {
+            objects.insert(key.clone(), declared(release, object, inputs));
+        }
     }
 }
 
@@ -165,7 +170,7 @@ fn preparing(inputs: &Inputs<'_>, moving: &BTreeSet<ObjectKey>) -> BTreeMap<Obje
     for key in moving.iter().chain(&trailing(stable, target)) {
         if let Some(before) = stable.objects.get(key) {
             let mut object = declared(stable, before, inputs);
-            let replicas = objects.get(key).and_then(|after| after.body.pointer("/spec/replicas")).cloned();
+            let replicas = objects.get(key).and_then(|after| after.at("/spec/replicas")).cloned();
             if let Some(replicas) = replicas.filter(|_| !is_planted(Mutant::ReplicasWithTemplate)) {
                 object = deployment::with_replicas(&object, replicas);
             }

@@ -192,16 +192,14 @@ impl Agent {
             inventory: BTreeMap::from([(agent.key.clone(), "v1".to_owned())]),
             ..Record::default()
         };
-        let stable = agent.release(Commit { release: 0, attempt: 0 });
-        let live = Live::default();
         let staged = stage(&Inputs {
             owner: OWNER,
             secret_key: &SECRET_KEY,
             application: None,
-            stable: Some(&stable),
+            stable: Some(&agent.release(Commit { release: 0, attempt: 0 })),
             target: None,
             rollout: None,
-            live: &live,
+            live: &Live::default(),
             before: None,
         });
         let object = staged.objects[&agent.key].object.clone();

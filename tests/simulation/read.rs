@@ -8,14 +8,22 @@ pub(crate) fn is(object: &Object, kind: &str) -> bool {
     object.key.kind.kind == kind
 }
 
+/// The value at a path of fields, as a JSON pointer. (`Value::pointer` allocates for every part.)
+fn field<'a>(body: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(body, |value, part| match value.as_array() {
+        Some(items) => items.get(part.parse::<usize>().ok()?),
+        None => value.get(part),
+    })
+}
+
 /// The text at a pointer; empty without one.
 pub(crate) fn text<'a>(body: &'a Value, pointer: &str) -> &'a str {
-    body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    field(body, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The number at a pointer; 0 without one.
 pub(crate) fn number(body: &Value, pointer: &str) -> u32 {
-    body.pointer(pointer).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
+    field(body, pointer).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
 }
 
 /// The version that a workload's template runs: the tag of its image.
@@ -26,7 +34,7 @@ pub(crate) fn version(body: &Value) -> &str {
 
 /// The rollout in an Application's record, when one is under way.
 pub(crate) fn rollout(application: &Value) -> Option<&Value> {
-    let rollout = application.pointer("/record/rollout").filter(|rollout| rollout.is_object())?;
+    let rollout = field(application, "/record/rollout").filter(|rollout| rollout.is_object())?;
     // A first sync's end is told by status; the record follows with its next write.
     let is_over = text(rollout, "/lane") == "firstSync"
         && !text(application, "/status/stableDigest").is_empty()
@@ -41,7 +49,7 @@ pub(crate) fn position(rollout: &Value) -> &str {
 
 /// The waves that a rollout goes through.
 pub(crate) fn waves(rollout: &Value) -> Vec<&Value> {
-    let list = |field: &str| rollout.pointer(field).and_then(Value::as_array).into_iter().flatten().collect::<Vec<_>>();
+    let list = |place: &str| field(rollout, place).and_then(Value::as_array).into_iter().flatten().collect::<Vec<_>>();
     match text(rollout, "/lane") {
         "waves" => list("/plan/waves"),
         "express" => list("/plan/express"),

@@ -112,15 +112,15 @@ fn told_sizes(commit: &Commit) -> Option<String> {
         return None;
     }
     let after = commit.after.as_ref().map(|object| &*object.body);
-    let spec = |body: &serde_json::Value| {
-        let window = &body["spec"]["strategy"]["rollingUpdate"];
-        let held = &body["spec"]["minReadySeconds"];
-        format!("{} x {} (minReady {held}, {window})", version(body), body["spec"]["replicas"])
-    };
+    fn spec(body: &serde_json::Value) -> (&str, [&serde_json::Value; 3]) {
+        let spec = &body["spec"];
+        (version(body), [&spec["replicas"], &spec["minReadySeconds"], &spec["strategy"]["rollingUpdate"]])
+    }
     let (now, was) = (after.map(spec), commit.before.as_ref().map(|object| spec(&object.body)));
     let by = &commit.by.manager;
     (now != was).then(|| {
-        format!("    {by}: {kind} {} wants {}", commit.key.name, now.unwrap_or_else(|| "nothing any more".to_owned()))
+        let wants = now.map(|(version, [n, held, window])| format!("{version} x {n} (minReady {held}, {window})"));
+        format!("    {by}: {kind} {} wants {}", commit.key.name, wants.unwrap_or_else(|| "nothing any more".to_owned()))
     })
 }
 

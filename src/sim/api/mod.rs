@@ -138,8 +138,10 @@ impl Api {
 
     /// Tells the time. It never goes back.
     pub fn set_now(&mut self, now: Timestamp) {
+        if now.as_second() > self.now.as_second() {
+            self.clock = clock(now);
+        }
         self.now = self.now.max(now);
-        self.clock = clock(self.now);
     }
 
     /// The newest resourceVersion.
