@@ -13,6 +13,7 @@ use std::process::ExitCode;
 mod agent;
 mod connection;
 mod crds;
+mod demo;
 mod history;
 mod output;
 mod request;
@@ -37,6 +38,8 @@ enum Command {
     Agent(Box<crate::config::AgentArgs>),
     /// Check declarations without a cluster
     Validate(validate::Arguments),
+    /// Tell the story of a rollout in a simulated cluster, with the real agent; needs nothing
+    Demo(demo::DemoArgs),
     /// Print the JSON Schema of declarations
     Schema(schema::Arguments),
     /// Print the custom resource definitions as YAML
@@ -68,6 +71,7 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Validate(arguments) => return validate::run(&arguments),
+        Command::Demo(arguments) => once(demo::run(&arguments)),
         Command::Schema(arguments) => return schema::run(&arguments),
         Command::Crds => crds::run(),
         Command::Status(arguments) => once(status::run(&arguments)),
