@@ -49,7 +49,8 @@ impl Tally {
         let ready = |version: &String| counts.get(version).map_or(0, |(ready, _)| *ready);
         match &mut self.fewest_ready {
             None => {
-                self.fewest_ready = Some(counts.iter().map(|(version, (ready, _))| (version.clone(), *ready)).collect())
+                let first = counts.iter().map(|(version, (ready, _))| (version.clone(), *ready));
+                self.fewest_ready = Some(first.collect());
             }
             Some(fewest) => fewest.iter_mut().for_each(|(version, least)| *least = (*least).min(ready(version))),
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Analysis, Capacity, NoDataRule, OnFailure, Strategy, Wave, WavePlan};
+use crate::model::{Analysis, Capacity, NoDataRule, OnFailure, Replicas, Strategy, Wave, WavePlan};
 
 /// The plan as an Application's `spec.plan`.
 pub(super) fn plan(plan: &WavePlan) -> Value {
@@ -33,7 +33,10 @@ fn wave(wave: &Wave) -> Value {
     let Wave { name, replicas, bake, timeout, analysis } = wave;
     json!({
         "name": name,
-        "replicas": replicas.to_string(),
+        "replicas": match replicas {
+            Replicas::Count(count) => json!(count),
+            Replicas::Percent(percent) => json!(format!("{percent}%")),
+        },
         "bake": bake.to_string(),
         "timeout": timeout.to_string(),
         "analysis": analysis,
