@@ -123,7 +123,7 @@ fn charts_are_plain_where_that_is_asked_for() {
     let chart: Vec<&str> =
         run.out.lines().filter(|line| line.starts_with("new ") || line.starts_with("old ")).collect();
     assert_eq!(chart.len(), 2, "{}", run.out);
-    assert!(chart.iter().all(|line| line.len() <= 60 && line.contains('@')), "{}", run.out);
+    assert!(chart.iter().all(|line| line.len() <= 60 && line.contains('*')), "{}", run.out);
 }
 
 /// An app in a folder of its own, with a plan in place.

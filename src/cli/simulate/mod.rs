@@ -34,7 +34,7 @@ pub(super) struct SimulateArgs {
     /// How long a pod takes from running to Ready
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration)]
     ready_after: Duration,
-    /// Of the waves that could fail, let this one fail (counted from 1); without it, one after another
+    /// Let this wave fail, counted from 1; without it, one after another
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     fail_at: Option<u32>,
     /// Draw charts with ASCII alone
@@ -121,11 +121,16 @@ const INTRODUCTION: &str = "Played by the real agent in a simulated cluster: ord
      simulated cluster, and yours will differ.\n";
 
 /// Plays an app as it should go, then with failing waves.
-fn answer(script: Script, arguments: &SimulateArgs) -> Result<Answer, CannotPlay> {
+fn answer(mut script: Script, arguments: &SimulateArgs) -> Result<Answer, CannotPlay> {
     let ready_after = Millis(u64::try_from(arguments.ready_after.as_millis()).unwrap_or(u64::MAX));
     let played = play(&script, &Manner { ready_after, fails_at: None })?;
     let mut failures = Vec::new();
     let waves = played.past.as_ref().map(|past| past.waves.clone()).unwrap_or_default();
+    if let Some(wanted) =
+        arguments.fail_at.filter(|wanted| usize::try_from(*wanted).is_ok_and(|wanted| wanted > waves.len()))
+    {
+        script.remarks.push(format!("no wave {wanted} was gone through, so it cannot fail"));
+    }
     for (index, wave) in waves.into_iter().enumerate() {
         let number = index + 1;
         if !script.has_pods() || arguments.fail_at.is_some_and(|wanted| usize::try_from(wanted) != Ok(number)) {
