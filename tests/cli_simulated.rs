@@ -164,6 +164,21 @@ fn kinds_that_are_not_served_are_named_and_left_out() {
 }
 
 #[test]
+fn stateful_sets_follow_the_last_wave_and_are_judged_with_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let objects = OBJECTS
+        .replace("kind: Deployment\nmetadata", "kind: StatefulSet\nmetadata")
+        .replace("  replicas: 3", "  serviceName: shop\n  replicas: 3");
+    write_app(folder.path(), "{waves: [{name: one, replicas: 1}, {name: all, replicas: all}]}", &objects);
+    let run = tidegate(&["simulate", &folder.path().display().to_string()]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
+    let failures = rows(&run.out, "WAVE   FAILS BY");
+    assert_eq!((column(&failures, 0), column(&failures, 1)), (vec!["2 all"], vec!["pods crash"]), "{}", run.out);
+    assert_eq!(column(&failures, 3), ["1"], "one pod at a time: {}", run.out);
+    assert!(failures[0][6].contains("CrashLoopBackOff"), "{}", run.out);
+}
+
+#[test]
 fn a_broken_declaration_is_told_as_validate_tells_it() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     write_app(folder.path(), "nowhere", OBJECTS);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Failure};
 use crate::model::Timestamp;
-use crate::sim::play::{Count, Played};
+use crate::sim::play::{Count, Ill, Played};
 use crate::status::native;
 
 /// All answers.
@@ -30,11 +30,14 @@ pub(super) fn answer(answer: &Answer) -> Value {
 }
 
 fn failure(failure: &Failure) -> Value {
-    let Failure { number, wave, by_analysis, played } = failure;
+    let Failure { number, wave, ill, played } = failure;
     json!({
         "number": number,
         "wave": wave.name,
-        "failsBy": if *by_analysis { "analysis" } else { "pods" },
+        "failsBy": match ill {
+            Ill::Errors => "analysis",
+            Ill::Crashes => "pods",
+        },
         "noticedAfterMillis": failure.noticed_after().map(|time| time.0),
         "reason": played.turned.as_ref().map(|(reason, _)| reason.to_string()),
         "newPodsMost": played.new_most(),

@@ -15,7 +15,7 @@ use super::output::{self, complain, print};
 use super::{DONE, FAILED, NO};
 use crate::config::parse_duration;
 use crate::model::{Millis, Past, WaveRecord};
-use crate::sim::play::{CannotPlay, Manner, Played, Script, play};
+use crate::sim::play::{CannotPlay, Ill, Manner, Played, Script, play};
 
 /// Columns that a chart may have.
 const WIDTHS: std::ops::RangeInclusive<i64> = 40..=400;
@@ -61,8 +61,8 @@ struct Failure {
     number: usize,
     /// The wave, as it was when it passed.
     wave: WaveRecord,
-    /// Whether its analyses fail; otherwise its pods crash.
-    by_analysis: bool,
+    /// How it fails.
+    ill: Ill,
     played: Played,
 }
 
@@ -131,15 +131,20 @@ fn answer(mut script: Script, arguments: &SimulateArgs) -> Result<Answer, Cannot
     {
         script.remarks.push(format!("no wave {wanted} was gone through, so it cannot fail"));
     }
+    let last = waves.len();
     for (index, wave) in waves.into_iter().enumerate() {
         let number = index + 1;
-        if !script.has_pods() || arguments.fail_at.is_some_and(|wanted| usize::try_from(wanted) != Ok(number)) {
+        // A wave without pods of its own cannot fail; what comes after the last one (StatefulSets) is judged with it.
+        let has_pods = wave.pods.values().any(|pods| *pods > 0);
+        let is_wanted = arguments.fail_at.is_none_or(|wanted| usize::try_from(wanted) == Ok(number));
+        if !script.has_pods() || !is_wanted || !has_pods && number != last {
             continue;
         }
-        let manner = Manner { ready_after, fails_at: Some(wave.name.clone()) };
-        let plan = &script.application.plan;
-        let by_analysis = plan.waves.iter().any(|known| known.name == wave.name && !known.analysis.is_empty());
-        failures.push(Failure { number, wave, by_analysis, played: play(&script, &manner)? });
+        let declared = script.application.plan.waves.iter().find(|known| known.name == wave.name);
+        let has_analysis = declared.is_some_and(|declared| !declared.analysis.is_empty());
+        let ill = if has_analysis && has_pods { Ill::Errors } else { Ill::Crashes };
+        let manner = Manner { ready_after, fails_at: Some((wave.name.clone(), ill)) };
+        failures.push(Failure { number, wave, ill, played: play(&script, &manner)? });
     }
     Ok(Answer { script, played, failures })
 }

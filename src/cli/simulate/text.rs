@@ -4,7 +4,7 @@ use super::chart;
 use super::{Answer, Failure, between};
 use crate::cli::output::{plain, table};
 use crate::model::{GateRecord, Millis, Past, Timestamp, WaveRecord};
-use crate::sim::play::{Count, Played};
+use crate::sim::play::{Count, Ill, Played};
 
 /// Columns before a chart's lines.
 const LABEL: usize = 10;
@@ -116,7 +116,11 @@ fn what_if(failures: &[Failure]) -> String {
         };
         vec![
             format!("{} {}", failure.number, failure.wave.name),
-            if failure.by_analysis { "analysis" } else { "pods crash" }.to_owned(),
+            match failure.ill {
+                Ill::Errors => "analysis",
+                Ill::Crashes => "pods crash",
+            }
+            .to_owned(),
             known(failure.noticed_after()),
             failure.played.new_most().to_string(),
             failure.played.ready_fewest().to_string(),

@@ -28,8 +28,17 @@ const SLACK: Millis = Millis::from_seconds(600);
 pub struct Manner {
     /// How long a pod takes from running to Ready.
     pub ready_after: Millis,
-    /// The wave, by name, that fails from its beginning.
-    pub fails_at: Option<String>,
+    /// The wave, by name, that fails from its beginning, and how.
+    pub fails_at: Option<(String, Ill)>,
+}
+
+/// How a wave fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ill {
+    /// The new pods serve errors.
+    Errors,
+    /// New pods that come from then on crash.
+    Crashes,
 }
 
 /// How many pods there were from a moment on.
@@ -156,7 +165,7 @@ fn is_held(view: &AppView) -> bool {
 /// The world while it is played.
 struct Stage<'a> {
     script: &'a Script,
-    fails_at: Option<&'a str>,
+    fails_at: Option<(&'a str, Ill)>,
     sim: Sim,
     census: Census,
     counts: Vec<Count>,
@@ -176,7 +185,7 @@ impl<'a> Stage<'a> {
         let subject = format!("{} {}", script.application.name, script.version_before);
         sim.act(&Act::Commit { subject, files: script.before.clone() });
         sim.start("simulated", 1000);
-        let fails_at = manner.fails_at.as_deref();
+        let fails_at = manner.fails_at.as_ref().map(|(wave, ill)| (wave.as_str(), *ill));
         Self { script, fails_at, sim, census: Census::default(), counts: Vec::new(), turned: None }
     }
 
@@ -219,20 +228,15 @@ impl<'a> Stage<'a> {
         if let Position::Reverting { reason, since, .. } | Position::Held { reason, since } = &rollout.position {
             self.turned.get_or_insert_with(|| (reason.clone(), *since));
         }
-        let wave = rollout.waves.last().map(|wave| wave.name.as_str());
-        if self.fails_at.is_none() || wave != self.fails_at {
-            return;
-        }
+        let begun = rollout.waves.last().map(|wave| wave.name.as_str());
+        let Some((_, ill)) = self.fails_at.filter(|(wave, _)| begun == Some(*wave)) else { return };
         self.fails_at = None;
-        let mut waves = rollout.lane_waves().iter();
-        let has_analysis = waves.any(|known| Some(known.name.as_str()) == wave && !known.analysis.is_empty());
-        let images = self.script.images.clone();
+        let images = &self.script.images;
         self.sim.with(|_, controllers, _, metrics| {
             for image in images {
-                if has_analysis {
-                    metrics.fail(&image, ERRORS);
-                } else {
-                    controllers.behave(&image, Behaviour::CrashLoop);
+                match ill {
+                    Ill::Errors => metrics.fail(image, ERRORS),
+                    Ill::Crashes => controllers.behave(image, Behaviour::CrashLoop),
                 }
             }
         });
