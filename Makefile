@@ -28,7 +28,7 @@ test: lint ## everything that must hold before a commit goes in: lint, unit test
 test-all: test ## as test, and the slow ones that are marked as ignored
 	@bash .ci/step 'slow tests' bash .ci/cluster-tests --ignored
 
-demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the story in a minute and ends
+demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the story in a minute and ends; without Go, simulated
 	@bash .ci/demo $(if $(FAST),--fast)
 
 bench: ## first sync of N=100 apps against the API server's own limit

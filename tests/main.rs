@@ -1,6 +1,7 @@
 //! All integration tests in one binary: it links once, and all stories share one control plane.
 
 mod architecture;
+mod cli_simulated;
 mod cluster;
 mod documentation_links;
 #[path = "soak/judge/mod.rs"]

@@ -61,11 +61,11 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
             let removals = pointers.iter().map(|pointer| json!({"op": "remove", "path": pointer}));
             let patch = Value::Array(std::iter::once(test).chain(removals).collect());
             let answer = world.patch(&key, &version, &patch).await;
-            written(context, key, &version, answer).await
+            changed(context, key, &version, answer).await
         }
         Action::YieldReplicas { key, version, replicas } => {
             let answer = yield_replicas(context, &key, &version, replicas).await;
-            written(context, key, &version, answer).await
+            changed(context, key, &version, answer).await
         }
         Action::Orphan { key, version } => orphan(context, key, &version).await,
         Action::Delete { key, version, uid, resource_version } => {
@@ -93,6 +93,19 @@ async fn written<W: World>(
 ) -> Vec<Outcome> {
     match answer {
         Ok(object) => vec![Outcome::Applied(object)],
+        Err(error) => failed(context, key, version, &error).await,
+    }
+}
+
+/// The answer to a write that is no apply of the stage: what stands there now says nothing of what the server makes of it.
+async fn changed<W: World>(
+    context: &Context<W>,
+    key: ObjectKey,
+    version: &str,
+    answer: Result<Object, ApiError>,
+) -> Vec<Outcome> {
+    match answer {
+        Ok(object) => vec![Outcome::Changed(object)],
         Err(error) => failed(context, key, version, &error).await,
     }
 }
@@ -148,7 +161,7 @@ async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -
         );
     }
     let answer = context.world.patch(&key, version, &Value::Array(operations)).await;
-    written(context, key, version, answer).await
+    changed(context, key, version, answer).await
 }
 
 async fn measure<W: World>(
@@ -187,6 +200,10 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, n
                 };
                 app.applied.insert(object.key.clone(), applied);
             }
+            trace.learned.push(without_data(object));
+        }
+        Outcome::Changed(object) => {
+            app.failures.remove(&object.key);
             trace.learned.push(without_data(object));
         }
         Outcome::Seen(object) => trace.learned.push(without_data(object)),

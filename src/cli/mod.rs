@@ -13,10 +13,12 @@ use std::process::ExitCode;
 mod agent;
 mod connection;
 mod crds;
+mod demo;
 mod history;
 mod output;
 mod request;
 pub mod schema;
+mod simulate;
 mod status;
 pub mod validate;
 mod why;
@@ -37,6 +39,10 @@ enum Command {
     Agent(Box<crate::config::AgentArgs>),
     /// Check declarations without a cluster
     Validate(validate::Arguments),
+    /// Tell the story of a rollout in a simulated cluster, with the real agent; needs nothing
+    Demo(demo::DemoArgs),
+    /// Play the plans of a working tree in a simulated cluster: stages, pods over time, and what if a wave fails
+    Simulate(simulate::SimulateArgs),
     /// Print the JSON Schema of declarations
     Schema(schema::Arguments),
     /// Print the custom resource definitions as YAML
@@ -68,6 +74,8 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Validate(arguments) => return validate::run(&arguments),
+        Command::Demo(arguments) => once(demo::run(&arguments)),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Schema(arguments) => return schema::run(&arguments),
         Command::Crds => crds::run(),
         Command::Status(arguments) => once(status::run(&arguments)),
@@ -117,6 +125,9 @@ mod tests {
             ("tidegate why Shop", false),
             ("tidegate status -o xml", false),
             ("tidegate retry shop --wait --timeout soon", false),
+            ("tidegate demo --fast", true),
+            ("tidegate simulate manifests --app web --ready-after 500ms --fail-at 2 --ascii", true),
+            ("tidegate simulate manifests --width 10", false),
             ("tidegate dance", false),
         ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).is_ok(), is_valid, "{line}");

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::declare::{FILE_BYTES_MAX, ParsedFile, Problem, assemble, is_candidate, parse_file};
+use crate::model::{AppName, Application};
 
 /// Checks the Applications and WavePlans below a folder.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,22 +60,27 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 /// Why the tree cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read {}", path.display())]
-struct CannotRead {
-    path: PathBuf,
-    source: io::Error,
+pub(super) struct CannotRead {
+    pub(super) path: PathBuf,
+    pub(super) source: io::Error,
 }
 
 /// What was found in a working tree.
 #[derive(Debug)]
-struct Examined {
+pub(super) struct Examined {
+    /// What is declared.
+    pub(super) apps: BTreeMap<AppName, Arc<Application>>,
+    /// Where source paths start.
+    pub(super) root: PathBuf,
     applications: usize,
     plans: usize,
-    problems: Vec<Problem>,
+    /// What is wrong.
+    pub(super) problems: Vec<Problem>,
     /// Text of the files that declare something, by path from the root.
     texts: BTreeMap<String, String>,
 }
 
-fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, CannotRead> {
+pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, CannotRead> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| CannotRead { path, source }
@@ -86,7 +92,7 @@ fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, CannotRead> {
     };
     let mut texts = BTreeMap::new();
     let mut parsed: BTreeMap<String, Arc<ParsedFile>> = BTreeMap::new();
-    for file in yaml_files(&path, true).map_err(failed(&path))? {
+    for file in files_below(&path, true, is_yaml).map_err(failed(&path))? {
         let mut bytes = Vec::new();
         // One byte more than is read tells that there is more.
         let limit = FILE_BYTES_MAX as u64 + 1;
@@ -109,7 +115,9 @@ fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, CannotRead> {
     }
     problems.sort();
     let plans = parsed.values().map(|file| file.plan_count()).sum();
-    Ok(Examined { applications: declarations.apps.len(), plans, problems, texts })
+    let applications = declarations.apps.len();
+    let apps = declarations.apps.into_iter().filter_map(|(name, app)| Some((name, app.ok()?))).collect();
+    Ok(Examined { apps, root, applications, plans, problems, texts })
 }
 
 /// The nearest folder above with a `.git`, or the folder itself.
@@ -118,8 +126,8 @@ fn find_root(path: &Path) -> PathBuf {
     folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(folder).to_owned()
 }
 
-/// YAML files at or below `path`, in order. Symbolic links and `.git` are passed by.
-fn yaml_files(path: &Path, is_recursive: bool) -> io::Result<Vec<PathBuf>> {
+/// The wanted files at or below `path`, in order. Symbolic links and `.git` are passed by.
+pub(super) fn files_below(path: &Path, is_recursive: bool, is_wanted: fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -132,7 +140,7 @@ fn yaml_files(path: &Path, is_recursive: bool) -> io::Result<Vec<PathBuf>> {
             let kind = entry.file_type()?;
             if kind.is_dir() && is_recursive && entry.file_name() != ".git" {
                 folders.push(entry.path());
-            } else if kind.is_file() && is_yaml(&entry.path()) {
+            } else if kind.is_file() && is_wanted(&entry.path()) {
                 files.push(entry.path());
             }
         }
@@ -146,7 +154,7 @@ fn is_yaml(path: &Path) -> bool {
 }
 
 /// The path from the root with `/` between its parts, as Git writes it.
-fn relative(path: &Path, root: &Path) -> String {
+pub(super) fn relative(path: &Path, root: &Path) -> String {
     let path = path.strip_prefix(root).unwrap_or(path);
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
@@ -175,7 +183,7 @@ fn check_source(root: &Path, path: &str, is_recursive: bool) -> Option<(String, 
             Ok(_) => {}
         }
     }
-    match yaml_files(&folder, is_recursive) {
+    match files_below(&folder, is_recursive, is_yaml) {
         Ok(files) if files.is_empty() => {
             let hint = if is_recursive { "" } else { "folders below it are read with `recurse: true`" };
             Some((format!("folder `{path}` holds no YAML file"), hint))
@@ -203,7 +211,8 @@ impl Examined {
         format!("{document:#}\n")
     }
 
-    fn as_text(&self) -> String {
+    /// The problems for people, and how much was looked at.
+    pub(super) fn as_text(&self) -> String {
         let mut text = String::new();
         for problem in &self.problems {
             text.push_str(&explain(problem, self.texts.get(&problem.file).map_or("", String::as_str)));

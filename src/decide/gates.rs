@@ -103,7 +103,9 @@ fn judge_analysis(
     }
     // Samples that say nothing do not end an analysis by themselves; time does.
     let planned = Millis(analysis.interval.0.saturating_mul(u64::from(analysis.count)));
-    let last_call = wave.timeout.after(planned.after(wave.bake.after(ready_at)));
+    // Nor does time in which nobody measured: samples are lost in a restart, and taken again from then on.
+    let measured_from = taken.first().map_or(now, |sample| sample.at).max(wave.bake.after(ready_at));
+    let last_call = wave.timeout.after(planned.after(measured_from));
     if now >= last_call {
         let why = taken.last().map_or("no sample was taken", |sample| sample.message.as_str());
         let message = format!("only {valid} of {} samples had data: {why}", analysis.count);

@@ -36,6 +36,13 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
         return draft
             .blocked(format!("the kept Release of version {version} cannot be read; the cluster is left as it is"));
     }
+    if draft.s.stable.is_none() && rollout.lane != Lane::FirstSync {
+        // Without Stable nothing can be staged: neither what stays nor what is gone back to is known.
+        let version = draft.record.stable.as_ref().map_or("", |stable| stable.version.as_str());
+        return draft.blocked(format!(
+            "the kept Release of Stable, version {version}, cannot be read; the cluster is left as it is"
+        ));
+    }
     match &rollout.position {
         Position::Reverting { reason, since, pods_are_back } => {
             transitions::go_back(draft, &rollout, reason, *since, *pods_are_back);

@@ -87,12 +87,11 @@ pub(super) fn go_back(
         return reconciling::reconcile(draft);
     }
     if !pods_are_back {
-        let is_back = rollout.stable_hashes.iter().all(|(key, hash)| {
-            let Some(workload) = draft.s.live.workloads.get(key) else {
-                return !draft.s.stage.objects.contains_key(key);
-            };
-            let is_stable = workload.current().is_none_or(|current| current.hash == *hash || hash.is_empty());
-            is_stable && workload.is_spec_complete()
+        // That the template is Stable's is told by there being no changes. Its hash may be another than at the start: the
+        // controller counts collisions when a Deployment is deleted and made again.
+        let is_back = rollout.stable_hashes.keys().all(|key| match draft.s.live.workloads.get(key) {
+            Some(workload) => workload.is_spec_complete(),
+            None => !draft.s.stage.objects.contains_key(key),
         });
         if !is_back {
             return;

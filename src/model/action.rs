@@ -74,6 +74,8 @@ pub enum Action {
 pub enum Outcome {
     /// The API server stored it; the object as it is now.
     Applied(Object),
+    /// The API server changed it in another way than by apply; the object as it is now.
+    Changed(Object),
     /// Nothing was written; this is what stands there.
     Seen(Object),
     /// The object is gone, or its deletion is under way.

@@ -6,7 +6,10 @@
 //! `observe` and `tick`. No wall clock, no network, no chance but the seed.
 
 pub mod api;
+pub mod census;
 pub mod controllers;
+pub mod demo;
+pub mod play;
 
 mod acts;
 mod chance;
@@ -24,12 +27,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use self::api::{Api, Commit};
+use self::api::{Api, Commit, Writer};
 use self::controllers::Controllers;
 use self::seat::Seat;
 use self::state::State;
 use crate::agent::{self, Pace, Settings};
-use crate::model::{AppName, Millis, Timestamp};
+use crate::model::{AppName, ClusterName, Millis, Object, Timestamp};
 use crate::status::{AppView, Standing};
 use crate::telemetry::Telemetry;
 
@@ -88,6 +91,14 @@ impl Sim {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a namespace, as somebody did before the agent came.
+    pub fn add_namespace(&mut self, name: &str) {
+        let body = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let namespace = Object::from_value(&ClusterName::local(), body).expect("it has a name");
+        // One that exists already will do.
+        self.with(|api, _, _, _| drop(api.create(&Writer::other("kubectl-create"), &namespace)));
     }
 
     /// Starts a process of the agent. Its clock runs at so many thousandths of true time.

@@ -79,7 +79,7 @@ impl Declared {
     fn plan(&self) -> String {
         let capacity = if self.in_place { "inPlace" } else { "surge" };
         format!(
-            "apiVersion: tidegate.dev/v1alpha1\nkind: WavePlan\nmetadata:\n  name: {APP}\nspec:\n  strategy: canary\n  capacity: {capacity}\n  waves:\n  - {{name: one, replicas: 1, timeout: 30s}}\n  - {{name: half, replicas: 50%, timeout: 40s, bake: 3s, analysis: [errors]}}\n  - {{name: all, replicas: 100%, timeout: 60s}}\n  analysis:\n  - {{name: errors, provider: {PROVIDER}, query: {SPACE}, max: 0.05, interval: 1s, count: 2, failureLimit: 1, noData: wait}}\n"
+            "apiVersion: tidegate.dev/v1alpha1\nkind: WavePlan\nmetadata:\n  name: {APP}\nspec:\n  strategy: canary\n  capacity: {capacity}\n  waves:\n  - {{name: one, replicas: 1, timeout: 30s}}\n  - {{name: half, replicas: 50%, timeout: 40s, bake: 3s, analysis: [errors]}}\n  - {{name: all, replicas: 100%, timeout: 60s}}\n  analysis:\n  - {{name: errors, provider: {PROVIDER}, query: \"{SPACE}/${{target_hash}}\", max: 0.05, interval: 1s, count: 2, failureLimit: 1, noData: wait}}\n"
         )
     }
 

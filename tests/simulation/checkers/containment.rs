@@ -18,8 +18,8 @@ pub(crate) struct Containment {
 
 impl Containment {
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
+        // Who deletes the Application resource or the Deployment does not undo what the waves allowed.
         let (Some(rollout), Some(deployment)) = (moment.standing.rollout(), moment.standing.deployment()) else {
-            self.rollout = None;
             return Vec::new();
         };
         if !matches!(text(rollout, "/lane"), "waves" | "express") {
@@ -52,7 +52,7 @@ impl Containment {
         let wanted: u32 = moment
             .standing
             .sets()
-            .filter(|set| version(set) == target && !is_stable(rollout, set))
+            .filter(|set| version(set) == target && !is_stable(rollout, set) && !is_edited(set))
             .map(|set| number(set, "/spec/replicas"))
             .sum();
         if wanted > self.allowed {
@@ -100,6 +100,12 @@ fn third(moment: &Moment<'_>, rollout: &serde_json::Value) -> Found {
         .map(|set| ("S1", format!("a third ReplicaSet, of {}, has pods while {target} is rolled out", version(set))))
         .into_iter()
         .collect()
+}
+
+/// Whether somebody else's environment variable is in the template.
+fn is_edited(set: &serde_json::Value) -> bool {
+    let env = set.pointer("/spec/template/spec/containers/0/env").and_then(serde_json::Value::as_array);
+    env.is_some_and(|env| env.len() > 1)
 }
 
 /// Whether a ReplicaSet is Stable's: two Releases may share an image.

@@ -19,6 +19,10 @@ pub(crate) fn is_settled(checkers: &Checkers) -> bool {
         "Idle" => is_well && at.is_none(),
         "Held" => at.is_none_or(|at| at == "held"),
         "SourceFailed" => at.is_none(),
+        // Scaled to nothing, or paused: that is for a person to end.
+        "Waiting" => true,
+        // The Release of a first sync was lost in a restart, and Git has no other that may be followed.
+        "Progressing" => text(status, "/why/fact").contains("cannot be read; the cluster is left as it is"),
         _ => false,
     }
 }

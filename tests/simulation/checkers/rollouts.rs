@@ -13,7 +13,7 @@ use crate::simulation::story::Step;
 #[derive(Debug, Default)]
 pub(crate) struct Rollouts {
     /// Its number, its wave, and whether it turned back.
-    place: Option<(u64, Option<usize>, bool)>,
+    place: Option<(String, Option<usize>, bool)>,
     /// Whether the wave's pods were all Ready at the generation that carries it, at some moment since it began.
     was_ready: bool,
     /// Whether any Release completed.
@@ -68,11 +68,11 @@ impl Rollouts {
             return;
         };
         let index = now["position"]["index"].as_u64().and_then(|index| usize::try_from(index).ok());
-        let place = (id(now), index, matches!(position(now), "reverting" | "held"));
-        if self.place == Some(place) {
+        let place = (text(now, "/startedAt").to_owned(), index, matches!(position(now), "reverting" | "held"));
+        if self.place.as_ref() == Some(&place) {
             return;
         }
-        match self.place {
+        match self.place.clone() {
             Some((known, was, has_turned)) if known == place.0 => {
                 step(was, has_turned, now, index, self.was_ready, moment, found);
             }
@@ -204,7 +204,7 @@ fn step(
         (Some(was), Some(index)) if index != was + 1 && index != was => {
             found.push(("S3", format!("wave {index} comes after wave {was}")));
         }
-        (Some(was), Some(index)) if index == was + 1 => passed(was, now, was_ready, found),
+        (Some(was), Some(index)) if index == was + 1 => passed(was, now, was_ready || has_no_waves(now, moment), found),
         (Some(was), None) if at == "trailing" => passed(was, now, was_ready, found),
         (Some(was), None) if at == "preparing" => found.push(("S3", format!("wave {was} is prepared again"))),
         _ => {}
@@ -213,8 +213,13 @@ fn step(
 
 /// Whether waves say nothing: without pods, or with one that cannot make room in place, all move with the last one.
 fn is_collapsed(rollout: &Value, index: usize, moment: &Moment<'_>) -> bool {
+    index + 1 == waves(rollout).len() && has_no_waves(rollout, moment)
+}
+
+/// Whether the Deployment has too few pods for any wave but the last.
+fn has_no_waves(rollout: &Value, moment: &Moment<'_>) -> bool {
     let n = moment.standing.deployment().map_or(0, |deployment| number(deployment, "/spec/replicas"));
-    index + 1 == waves(rollout).len() && n <= u32::from(rollout["plan"]["capacity"] == "inPlace")
+    n <= u32::from(rollout["plan"]["capacity"] == "inPlace")
 }
 
 /// A wave was passed: there must be evidence.
