@@ -164,7 +164,7 @@ fn kinds_that_are_not_served_are_named_and_left_out() {
 }
 
 #[test]
-fn stateful_sets_follow_the_last_wave_and_are_judged_with_it() {
+fn stateful_sets_follow_the_last_wave_one_pod_at_a_time() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let objects = OBJECTS
         .replace("kind: Deployment\nmetadata", "kind: StatefulSet\nmetadata")
@@ -175,7 +175,7 @@ fn stateful_sets_follow_the_last_wave_and_are_judged_with_it() {
     let failures = rows(&run.out, "WAVE   FAILS BY");
     assert_eq!((column(&failures, 0), column(&failures, 1)), (vec!["2 all"], vec!["pods crash"]), "{}", run.out);
     assert_eq!(column(&failures, 3), ["1"], "one pod at a time: {}", run.out);
-    assert!(failures[0][6].contains("CrashLoopBackOff"), "{}", run.out);
+    assert!(failures[0][6].contains("shop/shop"), "the agent names the StatefulSet: {}", run.out);
 }
 
 #[test]

@@ -189,6 +189,7 @@ fn settings(plane: &Plane, proxy: &Proxy) -> Settings {
         repository: plane.git_url("soak.git"),
         namespace: AGENT_NAMESPACE.to_owned(),
         owner: "soak".to_owned(),
+        identity: "soak".to_owned(),
         kubeconfig,
         providers: BTreeMap::from([("prometheus".to_owned(), plane.prometheus().url())]),
         folder,
