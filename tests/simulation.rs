@@ -96,6 +96,10 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn what_must_hold_holds_in_seeded_stories() {
+    if let Ok(filter) = std::env::var("TIDEGATE_LOG") {
+        // What the agent says, for a story that is looked into.
+        let _ = tidegate::telemetry::start_logging(tidegate::config::LogFormat::Text, &filter);
+    }
     if let Ok(file) = std::env::var("TIDEGATE_STORY") {
         let text = std::fs::read_to_string(&file).expect("the story can be read");
         let story: Story = serde_json::from_str(&text).expect("the story can be told");

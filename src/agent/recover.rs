@@ -61,7 +61,11 @@ pub(super) async fn rebuild_stable<W: World>(context: &Context<W>, app: &mut App
     for (key, version) in &record.inventory {
         match context.world.get(key, version).await {
             Ok(Some(live)) => {
-                if let Some(body) = ownership::applied(&live).map(without_marks) {
+                if let Some(mut body) = ownership::applied(&live).map(without_marks) {
+                    // A template that others have a part in is taken as it runs: what stood there before is not known.
+                    if ownership::is_template_shared(&live) {
+                        body["spec"]["template"] = live.body["spec"]["template"].clone();
+                    }
                     objects.insert(key.clone(), live.with_body(body));
                 }
             }

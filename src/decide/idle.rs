@@ -10,6 +10,8 @@ use crate::model::{
 use crate::stage::{moving, trailing};
 use crate::status::Phase;
 
+/// What could not be read is read again after this.
+const LOOK_AGAIN: Millis = Millis::from_seconds(5);
 /// How long a new Stable may stand before its Release is kept without a rollout asking for it. A burst of first syncs
 /// is over by then.
 const KEEP_AFTER: Millis = Millis::from_seconds(20);
@@ -76,6 +78,8 @@ fn start(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef) 
     };
     let Some(stable) = draft.s.stable else {
         draft.phase = Phase::SourceFailed;
+        // Perhaps it could not be read just now.
+        draft.wake(LOOK_AGAIN.after(draft.s.now));
         let version = &stable_ref.version;
         return draft.blocked(format!("the Release of version {version} that runs is kept nowhere, so nothing could be reverted to; commit version {version} once more"));
     };

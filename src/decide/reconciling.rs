@@ -59,11 +59,13 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
     }
 }
 
-/// Writes to Deployments depend on what was observed: they carry its resourceVersion.
+/// Writes to Deployments depend on what was observed: they carry its resourceVersion, and its UID, without which one that
+/// was deleted meanwhile would be made anew with the Target's template, and all of its pods with it.
 fn with_precondition(staged: &crate::model::Object, live: Option<&crate::model::Object>) -> crate::model::Object {
     let Some(live) = live.filter(|_| crate::stage::is_deployment(&staged.key)) else { return staged.clone() };
     let mut body = (*staged.body).clone();
     body["metadata"]["resourceVersion"] = serde_json::Value::String(live.resource_version().to_owned());
+    body["metadata"]["uid"] = serde_json::Value::String(live.uid().to_owned());
     staged.with_body(body)
 }
 

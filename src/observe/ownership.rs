@@ -75,6 +75,13 @@ pub fn other_applier(live: &Object) -> Option<String> {
     Some(entries(live).find(applies)?.get("manager")?.as_str()?.to_owned())
 }
 
+/// Whether anybody else owns a part of `spec.template`.
+#[must_use]
+pub fn is_template_shared(live: &Object) -> bool {
+    let is_other = |entry: &&Value| entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER);
+    entries(live).filter(is_other).any(|entry| entry.pointer("/fieldsV1/f:spec/f:template").is_some())
+}
+
 /// JSON pointers to what others put into `spec.template` and `staged` does not state, deepest and last first, so that
 /// removing one does not move another. Applying again does not remove such additions.
 #[must_use]

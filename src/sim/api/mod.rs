@@ -37,7 +37,7 @@ pub const KINDS: &[(&str, &str, &str, bool, bool)] = &[
     ("tidegate.dev", "v1alpha1", "Application", true, true),
     // Bookkeeping beside the eight: leases elect, events tell, namespaces hold.
     ("coordination.k8s.io", "v1", "Lease", true, false),
-    ("events.k8s.io", "v1", "Event", true, false),
+    ("", "v1", "Event", true, false),
     ("", "v1", "Namespace", false, true),
 ];
 

@@ -100,6 +100,11 @@ impl Api {
             return Err(ApiError::Invalid(misfits.join("; ")));
         }
         let stored = self.objects.get(&object.key).cloned();
+        // A UID is a precondition: an object that is gone, or another of the name, is a conflict.
+        let found = stored.as_ref().map_or("", |stored| stored.object.uid());
+        if !object.uid().is_empty() && object.uid() != found {
+            return Err(ApiError::Conflict);
+        }
         let empty;
         let (live, known): (&Value, &[Owner]) = match &stored {
             Some(stored) => (&stored.object.body, &stored.owners),

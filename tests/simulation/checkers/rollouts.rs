@@ -72,6 +72,12 @@ impl Rollouts {
         if self.place.as_ref() == Some(&place) {
             return;
         }
+        if moment.before().is_none() && self.has_run {
+            // Somebody deleted the resource, and it is written anew from what is remembered: that is where it begins again.
+            self.place = Some(place);
+            self.was_ready = false;
+            return;
+        }
         match self.place.clone() {
             Some((known, was, has_turned)) if known == place.0 => {
                 step(was, has_turned, now, index, self.was_ready, moment, found);
