@@ -257,6 +257,16 @@ pub(super) async fn kept<W: World>(context: &Context<W>, app: &App) -> Result<BT
     Ok(parts(context, app, None).await?.iter().filter_map(store::release::digest_of).collect())
 }
 
+/// The Release that was kept last, other than this one: a rollout keeps its Stable and then its Target.
+pub(super) async fn newest_but<W: World>(context: &Context<W>, app: &App, target: Digest) -> Option<Digest> {
+    let parts = parts(context, app, None).await.ok()?;
+    let others = parts.iter().filter_map(|part| {
+        let digest = store::release::digest_of(part).filter(|digest| *digest != target)?;
+        Some((part.text("/metadata/creationTimestamp").unwrap_or_default().to_owned(), digest))
+    });
+    others.max().map(|(_, digest)| digest)
+}
+
 /// Reads a kept Release.
 pub(super) async fn restore<W: World>(
     context: &Context<W>,

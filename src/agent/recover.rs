@@ -34,7 +34,8 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) {
     // A workload in a hold carries the Target: Stable is then another kept Release.
     let is_held =
         live.values().any(|object| object.int("/spec/minReadySeconds") == Some(crate::observe::MIN_READY_SECONDS_HOLD));
-    let stable = if is_held { kept.iter().copied().find(|kept| *kept != digest).unwrap_or(digest) } else { digest };
+    let before = if is_held { keep::newest_but(context, app, digest).await } else { None };
+    let stable = before.unwrap_or(digest);
     app.history.kept.clone_from(&kept);
     let release = match stable == target.digest {
         true => Some((*next).clone()),

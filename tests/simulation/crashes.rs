@@ -87,14 +87,24 @@ fn a_crash_at_any_write_changes_nothing() {
 }
 
 #[test]
+fn crashes_at_any_two_writes_of_a_good_rollout_change_nothing() {
+    crash_twice(&stories()[..1]);
+}
+
+#[test]
+#[ignore = "minutes: every pair of crashes in four rollouts; `make test-all` runs it"]
 fn crashes_at_any_two_writes_change_nothing() {
-    for (name, story) in stories() {
-        let points = points(&story);
+    crash_twice(&stories()[1..]);
+}
+
+fn crash_twice(stories: &[(&'static str, Story)]) {
+    for (name, story) in stories {
+        let points = points(story);
         let pairs = points
             .iter()
             .enumerate()
             .flat_map(|(index, first)| points[index + 1..].iter().map(move |second| (*first, *second)));
-        let crashed: Vec<Story> = pairs.map(|(first, second)| crashing(&story, &[first, second])).collect();
+        let crashed: Vec<Story> = pairs.map(|(first, second)| crashing(story, &[first, second])).collect();
         tell_each(name, &crashed);
     }
 }

@@ -337,7 +337,12 @@ fn disturbance(draws: &mut Draws, declared: &Declared, replicas: u32) -> Step {
 fn faults(draws: &mut Draws) -> BTreeMap<String, Struck> {
     let mut faults = BTreeMap::new();
     for fault in Fault::ALL {
-        if !draws.happens(35) {
+        // What loses events costs most: such a story lasts until collections are listed again.
+        let percent = match fault {
+            Fault::DropEvent | Fault::DelayEvent | Fault::SwapEvent => 12,
+            _ => 35,
+        };
+        if !draws.happens(percent) {
             continue;
         }
         let share = match fault {

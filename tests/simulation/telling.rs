@@ -17,7 +17,7 @@ const END_WITHIN: Millis = Millis::from_seconds(40 * 60);
 /// What watches lost is found within this: collections are listed again every ten minutes.
 const HEALED_AFTER: Millis = Millis::from_seconds(12 * 60);
 /// Where watches lose nothing, what is under way when calm comes has been seen after this.
-const HEARD_AFTER: Millis = Millis::from_seconds(60);
+const HEARD_AFTER: Millis = Millis::from_seconds(4 * 60);
 /// For so long nothing may be written when all has settled.
 const QUIET_FOR: Millis = Millis::from_seconds(5 * 60);
 

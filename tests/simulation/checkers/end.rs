@@ -67,8 +67,16 @@ pub(crate) fn judge(
     let stable = text(application, "/record/stable/version");
     let last = last_declared(story);
     // A cluster that stands still for as long as a wave may take makes the wave fail: that is what time-outs are for.
-    let is_stalled = story.has(|step| matches!(step, Step::StallControllers(10_000..) | Step::ApiAway(10_000..)));
-    if !is_stalled && !is_rewritten && !is_asked && !is_emptied && is_good(&last.version) && phase != "Idle" {
+    let is_stalled = story.has(|step| {
+        matches!(step, Step::StallControllers(10_000..) | Step::ApiAway(10_000..) | Step::Freeze(10_000..))
+    });
+    if !is_stalled
+        && !is_rewritten
+        && !is_asked
+        && !is_emptied
+        && is_good(&last.version)
+        && !matches!(phase, "Idle" | "Waiting")
+    {
         add(
             "L2",
             format!("{} is good and the app is {phase}: {}", last.version, text(application, "/status/why/fact")),

@@ -4,6 +4,7 @@
 use super::{Found, Moment};
 use crate::simulation::declared::{SPACE, has_extra};
 use crate::simulation::read::text;
+use crate::simulation::story::Step;
 use crate::simulation::world::bystander_key;
 
 /// Remembers nothing but what the record said before each deletion.
@@ -23,6 +24,10 @@ impl Ownership {
             return vec![("S7", format!("{} was deleted, which every version declares", commit.key))];
         }
         let Some(application) = moment.standing.application() else {
+            // Who deletes the resource does not undo what the agent remembers.
+            if moment.story.has(|step| matches!(step, Step::DeleteApplication)) {
+                return Vec::new();
+            }
             return vec![("S8", format!("{} was deleted without a record", commit.key))];
         };
         // It goes when it left Git, and when the Release that brought it failed.

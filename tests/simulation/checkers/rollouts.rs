@@ -111,7 +111,10 @@ impl Rollouts {
         }
         let written = version(after);
         let stable = text(application, "/record/stable/version");
-        let is_stable = written == stable || stable == "adopted" || settled_stable(application) == Some(written);
+        // Stable that was never kept is made from what runs, edits by others included.
+        let is_edit = moment.story.has(|step| matches!(step, Step::SetImage(image) if image == written));
+        let is_stable =
+            is_edit || written == stable || stable == "adopted" || settled_stable(application) == Some(written);
         let Some(rollout) = application.pointer("/record/rollout").filter(|rollout| rollout.is_object()) else {
             if !is_stable {
                 found.push((
