@@ -3,8 +3,9 @@
 
 SHELL := /bin/bash
 N ?= 100
+SEEDS ?= 200000
 
-.PHONY: help build lint test test-all demo bench soak-real docs-check clean
+.PHONY: help build lint test test-all demo bench soak soak-real docs-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +34,9 @@ demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the stor
 
 bench: ## first sync of N=100 apps against the API server's own limit
 	@bash .ci/bench $(N)
+
+soak: ## SEEDS=200000 simulated stories with faults, then every planted bug (see tests/simulation.rs)
+	@TIDEGATE_SEEDS='$(SEEDS)' bash .ci/step 'simulated stories' cargo test --locked --features mutants --test tests -- simulation:: --nocapture --include-ignored
 
 soak-real: ## rollouts while agent, API server and etcd are killed: MINUTES=30 ROLLOUTS=50 SEED=n
 	@MINUTES='$(MINUTES)' ROLLOUTS='$(ROLLOUTS)' SEED='$(SEED)' bash .ci/soak-real
