@@ -3,6 +3,8 @@
 //!
 //! `TIDEGATE_SEEDS=n` tells so many stories, `TIDEGATE_SEED=n` only that one, `TIDEGATE_STORY=file` the one in the file.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a story came to is told where the test runs")]
+
 mod checkers;
 mod crashes;
 mod declared;

@@ -190,10 +190,7 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
         draft.blocked_since(format!("wave {} is being applied", wave.name), record.started_at);
         reconciling::reconcile(draft);
         // Drift that is corrected during a long bake is no reason to turn back.
-        // Nor is time in which nobody tried, since no agent ran: something must have failed, or go on for long.
-        let has_failed =
-            !draft.s.failures.is_empty() || Millis(wave.timeout.0 * 2).has_passed(record.started_at, draft.s.now);
-        if record.ready_at.is_none() && has_failed {
+        if record.ready_at.is_none() {
             check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
         }
         return;

@@ -149,7 +149,7 @@ fn depart<T: Send + 'static>(
         travels = Millis(100 + draw % (CALL_MILLIS - 200));
     }
     let gives_up = Millis(CALL_MILLIS).after(state.now);
-    state.later(travels, move |state| arrive(state, process, doing, key, gives_up, slot, run));
+    state.later(travels, move |state| arrive(state, process, doing, key.as_ref(), gives_up, slot, run));
 }
 
 /// A call arrives at the API server, whether or not its sender still lives.
@@ -157,7 +157,7 @@ fn arrive<T: Send + 'static>(
     state: &mut State,
     process: usize,
     doing: Doing,
-    key: Option<ObjectKey>,
+    key: Option<&ObjectKey>,
     gives_up: Timestamp,
     slot: Arc<Mutex<Slot<Result<T, ApiError>>>>,
     run: impl FnOnce(&mut State) -> Result<T, ApiError> + Send + 'static,
@@ -167,7 +167,7 @@ fn arrive<T: Send + 'static>(
     }
     let chance = state.chance;
     if doing == Doing::Write
-        && let Some(key) = &key
+        && let Some(key) = key
         && state.faults.strike(Fault::RaceWrite, chance).is_some()
     {
         state.race(key);

@@ -112,7 +112,7 @@ impl Checkers {
             containment: containment::Containment::default(),
             rollouts: rollouts::Rollouts::default(),
             delivery: delivery::Delivery::new(story),
-            ownership: ownership::Ownership::default(),
+            ownership: ownership::Ownership,
             holders: holders::Holders::default(),
             violations: Vec::new(),
             writes: Vec::new(),

@@ -208,7 +208,7 @@ fn step(
     }
     match (was, index) {
         (None, Some(index)) if index > 0 && !is_collapsed(now, index, moment) => {
-            found.push(("S3", format!("wave {index} comes first")))
+            found.push(("S3", format!("wave {index} comes first")));
         }
         (Some(was), Some(index)) if index != was + 1 && index != was => {
             found.push(("S3", format!("wave {index} comes after wave {was}")));
