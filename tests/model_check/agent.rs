@@ -301,7 +301,7 @@ impl Agent {
         }
         let mut staged = (*object.body).clone();
         if let Some(metadata) = staged["metadata"].as_object_mut() {
-            metadata.remove("resourceVersion");
+            metadata.retain(|name, _| name != "resourceVersion" && name != "uid");
         }
         let mut stored = staged.clone();
         // As the API server does: zero values that may be omitted are not stored.

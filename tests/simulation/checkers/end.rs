@@ -103,7 +103,9 @@ pub(crate) fn judge(
     }
     if phase == "Held" && rollout(application).is_none() {
         let runs = version(deployment);
-        if runs != stable && stable != "adopted" && !stable.is_empty() {
+        // Stable that was never kept is made from what runs, edits by others included.
+        let is_edit = story.has(|step| matches!(step, Step::SetImage(image) if image == runs));
+        if runs != stable && stable != "adopted" && !stable.is_empty() && !is_edit {
             add("L2", format!("the app is held at {stable} and {runs} runs"));
         }
         settings(deployment, &mut add);
