@@ -54,18 +54,18 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
             let options = ApplyOptions { is_forced, is_dry_run: false, manager: FIELD_MANAGER };
             let answer = world.apply(&object, options).await;
             context.telemetry.applied(answer.as_ref().map(|_| ()));
-            written(context, object.key.clone(), &object.version, answer).await
+            written(context, object.key.clone(), &object.version, answer, Outcome::Applied).await
         }
         Action::RemoveFields { key, version, resource_version, pointers } => {
             let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
             let removals = pointers.iter().map(|pointer| json!({"op": "remove", "path": pointer}));
             let patch = Value::Array(std::iter::once(test).chain(removals).collect());
             let answer = world.patch(&key, &version, &patch).await;
-            changed(context, key, &version, answer).await
+            written(context, key, &version, answer, Outcome::Changed).await
         }
         Action::YieldReplicas { key, version, replicas } => {
             let answer = yield_replicas(context, &key, &version, replicas).await;
-            changed(context, key, &version, answer).await
+            written(context, key, &version, answer, Outcome::Changed).await
         }
         Action::Orphan { key, version } => orphan(context, key, &version).await,
         Action::Delete { key, version, uid, resource_version } => {
@@ -85,27 +85,17 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
     (outcomes, None)
 }
 
+/// What came of a write. The answer to one that is no apply of the stage is [`Outcome::Changed`]: what stands there then
+/// says nothing of what the server makes of the stage.
 async fn written<W: World>(
     context: &Context<W>,
     key: ObjectKey,
     version: &str,
     answer: Result<Object, ApiError>,
+    as_outcome: fn(Object) -> Outcome,
 ) -> Vec<Outcome> {
     match answer {
-        Ok(object) => vec![Outcome::Applied(object)],
-        Err(error) => failed(context, key, version, &error).await,
-    }
-}
-
-/// The answer to a write that is no apply of the stage: what stands there now says nothing of what the server makes of it.
-async fn changed<W: World>(
-    context: &Context<W>,
-    key: ObjectKey,
-    version: &str,
-    answer: Result<Object, ApiError>,
-) -> Vec<Outcome> {
-    match answer {
-        Ok(object) => vec![Outcome::Changed(object)],
+        Ok(object) => vec![as_outcome(object)],
         Err(error) => failed(context, key, version, &error).await,
     }
 }
@@ -161,7 +151,7 @@ async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -
         );
     }
     let answer = context.world.patch(&key, version, &Value::Array(operations)).await;
-    changed(context, key, version, answer).await
+    written(context, key, version, answer, Outcome::Changed).await
 }
 
 async fn measure<W: World>(
