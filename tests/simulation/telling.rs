@@ -65,6 +65,7 @@ pub(crate) fn tell(story: &Story) -> Told {
     let mut until = deadline;
     loop {
         let goes_on = sim.step(until.after(start));
+        sim.with(|_, _, git, _| checkers.read(git));
         for commit in sim.take_commits() {
             checkers.see(&commit);
             lines.extend(told_sizes(&commit).map(|line| (commit.at, line)));

@@ -10,6 +10,10 @@ use crate::simulation::story::Step;
 pub(crate) struct Containment {
     /// The rollout, and its size when it began.
     rollout: Option<(u64, u32)>,
+    /// What it rolls out.
+    target: String,
+    /// Whether somebody deleted the Application resource since.
+    was_deleted: bool,
     /// Whether somebody scaled since.
     was_scaled: bool,
     /// The most that the waves so far allowed.
@@ -19,6 +23,7 @@ pub(crate) struct Containment {
 impl Containment {
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
         // Who deletes the Application resource or the Deployment does not undo what the waves allowed.
+        self.was_deleted |= moment.commit.key.kind.kind == "Application" && moment.commit.after.is_none();
         let (Some(rollout), Some(deployment)) = (moment.standing.rollout(), moment.standing.deployment()) else {
             return Vec::new();
         };
@@ -29,7 +34,14 @@ impl Containment {
         let id = rollout["id"].as_u64().unwrap_or_default();
         match self.rollout {
             Some((known, size)) if known == id => self.was_scaled |= size != n,
-            _ => (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, 0),
+            _ => {
+                // Made anew from what an agent finds, it begins again over the pods that stand.
+                let is_same = self.was_deleted && self.target == text(rollout, "/target/version");
+                let allowed = if is_same { self.allowed } else { 0 };
+                (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, allowed);
+                text(rollout, "/target/version").clone_into(&mut self.target);
+                self.was_deleted = false;
+            }
         }
         let waves = waves(rollout);
         let index = usize::try_from(rollout["position"]["index"].as_u64().unwrap_or_default()).unwrap_or_default();

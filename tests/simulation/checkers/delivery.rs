@@ -3,13 +3,10 @@
 
 use std::collections::VecDeque;
 
-use super::{Found, Moment};
+use super::{Found, Moment, ON_ITS_WAY};
 use crate::simulation::read::{rollout, text};
-use crate::simulation::story::{Step, Story};
-use tidegate::model::{Millis, Timestamp};
-
-/// A decision that was on its way when a newer commit was observed lands within this.
-const ON_ITS_WAY: Millis = Millis::from_seconds(15);
+use tidegate::model::Timestamp;
+use tidegate::sim::Git;
 
 /// Remembers which commits were observed, and when.
 #[derive(Debug, Default)]
@@ -22,20 +19,11 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn new(story: &Story) -> Self {
-        // Steps by commit count come in an order that only the run knows: stories place declarations by time.
-        let mut steps: Vec<&(super::super::story::Moment, Step)> = story.steps.iter().collect();
-        steps.sort_by_key(|(moment, _)| match moment {
-            super::super::story::Moment::After(millis) => *millis,
-            super::super::story::Moment::Commit(_) => u64::MAX,
-        });
-        let later = steps.into_iter().filter_map(|(_, step)| match step {
-            Step::Declare(declared) | Step::Rewrite(_, declared) => Some(declared.version.clone()),
-            Step::Empty => Some(String::new()),
-            _ => None,
-        });
-        let versions = std::iter::once(story.first.version.clone()).chain(later).collect();
-        Self { versions, observed: VecDeque::new(), target: None }
+    /// Learns what people committed: the subject of each commit tells what it declares.
+    pub(crate) fn read(&mut self, git: &Git) {
+        let version = |subject: &str| subject.split('"').nth(1).unwrap_or_default().to_owned();
+        let known = self.versions.len();
+        self.versions.extend(git.subjects().skip(known).map(version));
     }
 
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
