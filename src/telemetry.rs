@@ -248,7 +248,7 @@ impl Telemetry {
             Err(ApiError::Conflict) => "conflict",
             Err(ApiError::Owned(_)) => "owned",
             Err(ApiError::Gone) => "gone",
-            Err(ApiError::Invalid(_)) => "invalid",
+            Err(ApiError::Invalid(_) | ApiError::Immutable(_)) => "invalid",
             Err(ApiError::Forbidden(_)) => "forbidden",
             Err(ApiError::Busy { .. }) => "busy",
             Err(ApiError::Server(_)) => "server",

@@ -216,6 +216,9 @@ pub enum ApiError {
     /// 400 or 422: the server refuses the object; the reason names fields.
     #[error("refused as invalid: {0}")]
     Invalid(String),
+    /// 422: a field changes that may never change; the reason names it.
+    #[error("cannot be changed in place: {0}")]
+    Immutable(String),
     /// 401 or 403: a right is missing, quota is exceeded, or admission denied it.
     #[error("forbidden: {0}")]
     Forbidden(String),
@@ -257,6 +260,7 @@ impl ApiError {
             | Self::AlreadyExists
             | Self::Owned(_)
             | Self::Invalid(_)
+            | Self::Immutable(_)
             | Self::Forbidden(_)
             | Self::UnknownKind(_)
             | Self::Deposed => false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::contention::Contended;
 use crate::decide::Failure;
 use crate::model::{AppName, Application, Declared, Digest, History, Millis, Object, ObjectKey, Release, Timestamp};
 use crate::observe::Applied;
@@ -41,12 +42,18 @@ pub struct App {
     pub staged: Stage,
     /// Writes that do not work.
     pub failures: BTreeMap<ObjectKey, Failure>,
-    /// When drift was corrected, by object, newest last.
-    pub corrections: BTreeMap<ObjectKey, Vec<Timestamp>>,
+    /// When drift was corrected, by object and field, newest last.
+    pub corrections: BTreeMap<ObjectKey, BTreeMap<String, Vec<Timestamp>>>,
+    /// Fields over which somebody fights with us, by JSON pointer.
+    pub contended: BTreeMap<ObjectKey, BTreeMap<String, Contended>>,
+    /// Fields that admission changed in our last apply, by JSON pointer.
+    pub mutated: BTreeMap<ObjectKey, Vec<String>>,
     /// When its objects were last looked at with success.
     pub looked_at: Option<Timestamp>,
     /// The status as last written.
     pub status: Option<Value>,
+    /// The view that it tells of.
+    pub status_of: Option<Arc<AppView>>,
     /// When it was last written.
     pub status_at: Option<Timestamp>,
     /// What readers see.
@@ -73,8 +80,11 @@ impl App {
             staged: Stage::default(),
             failures: BTreeMap::new(),
             corrections: BTreeMap::new(),
+            contended: BTreeMap::new(),
+            mutated: BTreeMap::new(),
             looked_at: None,
             status: None,
+            status_of: None,
             status_at: None,
             view: None,
             repository: repository.to_owned(),

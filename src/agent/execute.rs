@@ -4,13 +4,14 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::sight::{Trace, without_data};
-use super::{App, Context, keep};
+use super::{App, Context, contention, keep};
 use crate::decide::{Failure, verdict};
+use crate::diff::Changes;
 use crate::model::marks::{
     ANNOTATION_CONTENT, ANNOTATION_OWNER, ANNOTATION_RELEASE, FIELD_MANAGER, LABEL_APPLICATION, REPLICAS_MANAGER,
 };
 use crate::model::{Action, Measurement, Millis, Object, ObjectKey, Outcome, Timestamp, Verdict};
-use crate::observe::{Applied, Live};
+use crate::observe::{Applied, Live, ownership};
 use crate::stage::{Stage, projection};
 use crate::world::{ApiError, ApplyOptions, Preconditions, World};
 
@@ -18,16 +19,20 @@ use crate::world::{ApiError, ApplyOptions, Preconditions, World};
 const RETRY_MILLIS_MIN: u64 = 500;
 /// ... up to this.
 const RETRY_MILLIS_MAX: u64 = 60_000;
-/// Drift of one object that is corrected within an hour before corrections slow down (S12).
-const CORRECTIONS_MAX: usize = 6;
+
+/// What the pass saw, and what it decided from.
+pub(super) struct Sight<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) live: &'a Live,
+    pub(super) changes: &'a Changes,
+}
 
 /// Carries out the actions of one pass.
 pub(super) async fn execute<W: World>(
     context: &Context<W>,
     app: &mut App,
     actions: Vec<Action>,
-    stage: &Stage,
-    live: &Live,
+    sight: &Sight<'_>,
     trace: &mut Trace,
 ) {
     let has_writes = actions.iter().any(|action| !matches!(action, Action::Measure { .. } | Action::Notice(_)));
@@ -39,7 +44,7 @@ pub(super) async fn execute<W: World>(
         trace.notices.extend(notice);
         for outcome in outcomes {
             has_failed |= matches!(outcome, Outcome::Failed { .. });
-            remember(app, outcome, stage, live, trace, now);
+            remember(context, app, outcome, sight, trace, now);
         }
     }
     // What was written shows in the next pass, which comes at once: events of our own writes are known already. Only what
@@ -178,16 +183,28 @@ async fn measure<W: World>(
     }
 }
 
-fn remember(app: &mut App, outcome: Outcome, stage: &Stage, live: &Live, trace: &mut Trace, now: Timestamp) {
+fn remember<W: World>(
+    context: &Context<W>,
+    app: &mut App,
+    outcome: Outcome,
+    sight: &Sight<'_>,
+    trace: &mut Trace,
+    now: Timestamp,
+) {
     match outcome {
         Outcome::Applied(object) => {
             app.failures.remove(&object.key);
-            if let Some(staged) = stage.objects.get(&object.key) {
-                note_correction(app, &object, staged.content, now);
+            if let Some(staged) = sight.stage.objects.get(&object.key) {
+                if let Some(change) = sight.changes.apply.iter().find(|change| change.staged.object.key == object.key) {
+                    contention::note(app, &object.key, &change.drifted, change.by.as_deref(), now);
+                }
+                trace
+                    .notices
+                    .extend(contention::mutated(app, staged, &object).map(|notice| keep::event(context, app, &notice)));
                 let applied = Applied {
                     content: staged.content,
                     resource_version: object.resource_version().to_owned(),
-                    projection: projection(&staged.object.body, &object.body),
+                    projection: projection(&staged.compared(), &object.body),
                 };
                 app.applied.insert(object.key.clone(), applied);
             }
@@ -195,6 +212,11 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, live: &Live, trace: 
         }
         Outcome::Changed(object) => {
             app.failures.remove(&object.key);
+            let removal = sight.changes.remove_fields.iter().find(|removal| removal.live.key == object.key);
+            if let Some(removal) = removal {
+                let by = ownership::other_managers(&removal.live).into_iter().next();
+                contention::note(app, &object.key, &removal.pointers, by.as_deref(), now);
+            }
             trace.learned.push(without_data(object));
         }
         Outcome::Seen(object) => trace.learned.push(without_data(object)),
@@ -206,7 +228,7 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, live: &Live, trace: 
         Outcome::Absent(key) => {
             app.failures.remove(&key);
             app.applied.remove(&key);
-            let known = live.objects.get(&key).map(Object::resource_version).unwrap_or_default().to_owned();
+            let known = sight.live.objects.get(&key).map(Object::resource_version).unwrap_or_default().to_owned();
             trace.absent.push((key, known));
         }
         Outcome::Kept(digest) => {
@@ -221,7 +243,9 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, live: &Live, trace: 
             app.history.samples.entry(analysis).or_default().push(measurement);
             trace.again = true;
         }
-        Outcome::Failed { key, reason, is_transient: _ } => note_failure(app, key, reason, trace, now),
+        Outcome::Failed { key, reason, is_transient: _, is_immutable } => {
+            note_failure(app, key, reason, is_immutable, trace, now);
+        }
         Outcome::Withheld => trace.again = true,
         Outcome::Done => trace.is_forgotten = true,
     }
@@ -232,7 +256,14 @@ fn own(app: &App) -> ObjectKey {
     crate::store::application::key("", &app.name)
 }
 
-fn note_failure(app: &mut App, key: Option<ObjectKey>, reason: String, trace: &mut Trace, now: Timestamp) {
+fn note_failure(
+    app: &mut App,
+    key: Option<ObjectKey>,
+    reason: String,
+    is_immutable: bool,
+    trace: &mut Trace,
+    now: Timestamp,
+) {
     let key = key.unwrap_or_else(|| own(app));
     let before = app.failures.get(&key);
     let tries = before.map_or(0, |failure| failure.tries) + 1;
@@ -240,29 +271,7 @@ fn note_failure(app: &mut App, key: Option<ObjectKey>, reason: String, trace: &m
     let since = before.map_or(now, |failure| failure.since);
     tracing::warn!(application = %app.name, object = %key, %reason, tries, "a write failed");
     let retry_at = wait.after(now);
-    trace.wake(retry_at);
-    app.failures.insert(key, Failure { reason, since, retry_at, tries });
-}
-
-/// Counts how often the same content had to be put back; a fighter is answered more and more slowly.
-fn note_correction(app: &mut App, object: &Object, content: crate::model::Digest, now: Timestamp) {
-    let is_same = app.applied.get(&object.key).is_some_and(|applied| applied.content == content);
-    let is_changed =
-        app.applied.get(&object.key).is_some_and(|applied| applied.resource_version != object.resource_version());
-    if !is_same || !is_changed {
-        return;
-    }
-    let times = app.corrections.entry(object.key.clone()).or_default();
-    times.retain(|at| !Millis::from_seconds(3600).has_passed(*at, now));
-    times.push(now);
-    if times.len() >= CORRECTIONS_MAX {
-        let excess = u32::try_from(times.len() - CORRECTIONS_MAX).unwrap_or(u32::MAX).min(6);
-        let retry_at = Millis::from_seconds(600 << excess.min(3)).after(now);
-        let managers = crate::observe::ownership::other_managers(object).join(", ");
-        let reason = format!(
-            "Contended: it was put back {} times within the hour; it is also written by {managers}",
-            times.len()
-        );
-        app.failures.insert(object.key.clone(), Failure { reason, since: now, retry_at, tries: 1 });
-    }
+    // What can only be made anew is decided by the next pass.
+    trace.wake(if is_immutable { now } else { retry_at });
+    app.failures.insert(key, Failure { reason, since, retry_at, tries, is_immutable });
 }

@@ -230,6 +230,7 @@ pub(super) async fn keep_release<W: World>(context: &Context<W>, app: &App, dige
             key: None,
             reason: format!("release {} is not in memory", digest.short()),
             is_transient: true,
+            is_immutable: false,
         };
     };
     for part in store::release::keep(&context.namespace, &context.owner, release) {
@@ -306,7 +307,12 @@ pub(super) async fn drop_release<W: World>(context: &Context<W>, app: &App, dige
 pub(super) fn failure(key: Option<ObjectKey>, reason: String, error: &ApiError) -> Outcome {
     match error {
         ApiError::Deposed => Outcome::Withheld,
-        error => Outcome::Failed { key, reason, is_transient: error.is_transient() },
+        error => Outcome::Failed {
+            key,
+            reason,
+            is_transient: error.is_transient(),
+            is_immutable: matches!(error, ApiError::Immutable(_)),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! no app waits for another. Start with [`tick`].
 
 mod app;
+mod contention;
 mod election;
 mod event;
 mod execute;

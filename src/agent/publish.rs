@@ -32,15 +32,21 @@ pub(super) async fn publish<W: World>(
     if app.history.record.is_none() && app.object.is_none() && live.unreadable.is_some() {
         return None;
     }
-    let view = Arc::new(view(context, app, report, now));
+    let before = app.view.take();
+    let view = Arc::new(view(context, app, before.as_deref(), report, now));
+    let is_known = app.status.is_some() && app.status_of.as_ref().is_some_and(|shown| shown.says_the_same(&view));
     app.view = Some(Arc::clone(&view));
     context.world.show(&app.name, Some(Arc::clone(&view)));
     let object = app.object.clone()?;
     if app.unusable.is_some() {
         return None;
     }
+    if is_known {
+        return None;
+    }
     let status = resource_status(&view);
     if app.status.as_ref() == Some(&status) {
+        app.status_of = Some(view);
         return None;
     }
     let is_settled = matches!(view.report.phase, Phase::Idle | Phase::Held | Phase::SourceFailed | Phase::Waiting);
@@ -57,14 +63,20 @@ pub(super) async fn publish<W: World>(
             app.object = Some(object);
             app.status = Some(status);
             app.status_at = Some(now);
+            app.status_of = Some(view);
         }
         Err(error) => keep::reread(context, app, &error, trace).await,
     }
     None
 }
 
-fn view<W: World>(context: &Context<W>, app: &App, mut report: Report, now: Timestamp) -> AppView {
-    let before = app.view.as_deref();
+fn view<W: World>(
+    context: &Context<W>,
+    app: &App,
+    before: Option<&AppView>,
+    mut report: Report,
+    now: Timestamp,
+) -> AppView {
     // A fact keeps its age as long as it is the same fact.
     if let (Some(blocking), Some(known)) = (&mut report.blocking, before.and_then(|view| view.report.blocking.as_ref()))
         && blocking.fact == known.fact

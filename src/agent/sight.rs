@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::tick::Passed;
-use super::{App, Context};
+use super::{App, Context, contention};
 use crate::model::{GroupKind, Lane, Object, ObjectKey, Position, Timestamp};
 use crate::observe::{Live, Workload};
 use crate::stage::{is_deployment, moving};
@@ -67,7 +67,8 @@ pub(super) async fn observe<W: World>(
     now: Timestamp,
 ) -> (Live, Trace) {
     let mut trace = Trace::default();
-    let mut live = Live { objects: seen, applied: app.applied.clone(), ..Live::default() };
+    let contended = contention::standing(app, now);
+    let mut live = Live { objects: seen, applied: app.applied.clone(), contended, ..Live::default() };
     if let Some(reason) = &app.unusable {
         live.unreadable = Some(reason.clone());
         return (live, trace);
@@ -230,7 +231,8 @@ async fn ask_about_templates<W: World>(context: &Context<W>, app: &App, live: &m
                 live.unchanged_templates.push(key.clone());
             }
             // What the server refuses is told by the apply itself, at its wave.
-            Ok(_) | Err(ApiError::Invalid(_) | ApiError::Forbidden(_) | ApiError::Conflict) => {}
+            Ok(_)
+            | Err(ApiError::Invalid(_) | ApiError::Immutable(_) | ApiError::Forbidden(_) | ApiError::Conflict) => {}
             Err(error) => return Err(error),
         }
     }

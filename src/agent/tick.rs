@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::execute::Sight;
 use super::{App, Context, execute, keep, publish, sight};
 use crate::decide::{Situation, decide};
 use crate::diff::diff;
@@ -69,7 +70,14 @@ pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<O
     if let Some(record) = decision.record {
         keep::save(context, &mut app, record, decision.is_lazy, &mut trace).await; // edge: the intent ends the pass
     } else {
-        execute::execute(context, &mut app, decision.actions, &stage, &live, &mut trace).await; // edge
+        execute::execute(
+            context,
+            &mut app,
+            decision.actions,
+            &Sight { stage: &stage, live: &live, changes: &changes },
+            &mut trace,
+        )
+        .await; // edge
     }
     // An app at rest is passed over seldom: what it would save is not worth a copy of its objects.
     app.staged = if app.is_rolling() { stage } else { Stage::default() };

@@ -189,6 +189,7 @@ pub(super) fn keep_stable(draft: &mut Draft<'_>) {
     let heals = draft.application().is_none_or(|application| application.sync.self_heals);
     let changes = draft.s.changes;
     reconciling::report_refusals(draft, changes);
+    reconciling::report_contended(draft);
     if changes.is_empty() || draft.record.stable.is_none() {
         return;
     }

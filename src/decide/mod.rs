@@ -67,6 +67,8 @@ pub struct Failure {
     pub retry_at: Timestamp,
     /// Tries so far.
     pub tries: u32,
+    /// Whether a field would have to change that never may: the object can only be made anew.
+    pub is_immutable: bool,
 }
 
 /// What a pass came to.

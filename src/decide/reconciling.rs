@@ -2,6 +2,7 @@
 
 use super::Draft;
 use crate::diff::{Cause, Changes};
+use crate::model::switches;
 use crate::model::{Action, Notice, NoticeKind, Object, ObjectKey, PausePolicy};
 use crate::status::Phase;
 
@@ -30,12 +31,21 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             });
         }
     }
+    let forces = draft.application().is_none_or(|application| application.sync.forces_conflicts);
     let adopts = draft.application().map(|application| application.sync.adopt.clone()).unwrap_or_default();
     for change in &s.changes.apply {
         let key = &change.staged.object.key;
         // A template's additions are removed first: both in one pass would race each other's resourceVersion.
         let is_awaited = s.changes.remove_fields.iter().any(|removal| removal.live.key == *key);
-        if is_awaited || !may_try(draft, key) {
+        if is_awaited {
+            continue;
+        }
+        let live = s.live.objects.get(key);
+        if let Some(live) = live.filter(|live| is_replaced(draft, key, &change.staged.object, live)) {
+            draft.actions.push(super::removal::delete(live));
+            continue;
+        }
+        if !may_try(draft, key) {
             continue;
         }
         if change.cause == Cause::Drifted
@@ -51,11 +61,33 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
                 message,
             }));
         }
-        let live = s.live.objects.get(key);
         let is_adopted = change.cause == Cause::Adopted;
         let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
-        let is_forced = !is_adopted || managers.iter().all(|manager| adopts.contains(manager));
+        let is_theirs_to_give = managers.iter().all(|manager| adopts.contains(manager));
+        let is_forced = if is_adopted { is_theirs_to_give } else { forces || is_theirs_to_give };
         draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
+    }
+}
+
+/// Whether the object goes, to be made anew: its apply was refused for a field that may never change, and somebody said
+/// that it may. Not what moves in waves, and nothing protected.
+fn is_replaced(draft: &Draft<'_>, key: &ObjectKey, staged: &Object, live: &Object) -> bool {
+    let is_immutable = draft.s.failures.get(key).is_some_and(|failure| failure.is_immutable);
+    let is_moving = draft.record.rollout.as_ref().is_some_and(|rollout| rollout.stable_hashes.contains_key(key));
+    let is_allowed = switches::may_be_replaced(staged)
+        || draft.application().is_some_and(|application| application.sync.replaces_immutable);
+    is_immutable && is_allowed && !is_moving && !live.is_terminating() && !super::removal::is_protected(draft, live)
+}
+
+/// Says which fields are left to somebody who keeps changing them.
+pub(super) fn report_contended(draft: &mut Draft<'_>) {
+    for (key, fields) in &draft.s.live.contended {
+        let Some((pointer, by)) = fields.first_key_value() else { continue };
+        let more = if fields.len() > 1 { format!(" and {} more", fields.len() - 1) } else { String::new() };
+        draft.phase = if draft.phase == Phase::Idle { Phase::Contended } else { draft.phase };
+        draft.blocked(format!(
+            "Contended: {key}: {pointer}{more} was put back six times within an hour and is changed again by `{by}`; it is left alone for an hour: stop that writer, or list the field in spec.sync.ignore"
+        ));
     }
 }
 
@@ -90,7 +122,13 @@ pub(super) fn report_refusals(draft: &mut Draft<'_>, changes: &Changes) {
     let failing: Vec<_> =
         changes.apply.iter().filter_map(|change| draft.s.failures.get_key_value(&change.staged.object.key)).collect();
     for (key, failure) in failing {
-        draft.blocked_since(format!("{key}: {}", failure.reason), failure.since);
+        let hint = match failure.is_immutable {
+            true => {
+                "; set the annotation tidegate.dev/replace: \"true\" or spec.sync.replaceImmutable to have it made anew"
+            }
+            false => "",
+        };
+        draft.blocked_since(format!("{key}: {}{hint}", failure.reason), failure.since);
     }
 }
 

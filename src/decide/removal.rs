@@ -1,20 +1,19 @@
 //! What goes: objects that left Git, and applications that left it. Empty never prunes (S7).
 
 use super::Draft;
+use crate::model::application::PROTECTED_KINDS;
+use crate::model::switches::{self, Prune};
 use crate::model::{Action, Application, Deletion, Object};
 use crate::status::Phase;
 
-/// Deletions of more objects than this *and* of a larger share than [`DELETIONS_PERCENT_MAX`] pause.
-pub(super) const DELETIONS_MAX: usize = 5;
-/// See [`DELETIONS_MAX`].
-pub(super) const DELETIONS_PERCENT_MAX: usize = 20;
-
-/// Kinds that take data or other objects with them when they go: never pruned.
-fn is_protected(object: &Object) -> bool {
+/// Whether the app never deletes objects of this kind.
+pub(super) fn is_protected(draft: &Draft<'_>, object: &Object) -> bool {
     let kind = &object.key.kind;
-    kind.is("", "Namespace")
-        || kind.is("", "PersistentVolumeClaim")
-        || kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
+    let names = [kind.kind.clone(), format!("{}.{}", kind.kind, kind.group)];
+    match draft.application() {
+        Some(application) => names.iter().any(|name| application.sync.protected.contains(name)),
+        None => names.iter().any(|name| PROTECTED_KINDS.contains(&name.as_str())),
+    }
 }
 
 /// Deletes what is inventoried and left Git, when the app prunes and the cap allows.
@@ -23,12 +22,19 @@ pub(super) fn prune(draft: &mut Draft<'_>, application: &Application) {
     for key in &draft.s.changes.vanished {
         draft.has_moved |= draft.record.inventory.remove(key).is_some();
     }
-    let (kept, going): (Vec<&Object>, Vec<&Object>) =
-        draft.s.changes.delete.iter().partition(|object| is_protected(object));
-    for object in kept {
-        draft
-            .remarks
-            .push(format!("{} left Git and is of a protected kind: delete it by hand when it may go", object.key));
+    let mut going = Vec::new();
+    for object in &draft.s.changes.delete {
+        let kept = match switches::prune(object) {
+            Prune::Never => Some("says that it is never pruned"),
+            Prune::AsDeclared | Prune::Confirmed if is_protected(draft, object) => Some("is of a protected kind"),
+            Prune::AsDeclared | Prune::Confirmed => None,
+        };
+        match kept {
+            Some(why) => {
+                draft.remarks.push(format!("{} left Git and {why}: delete it by hand when it may go", object.key));
+            }
+            None => going.push(object),
+        }
     }
     if going.is_empty() {
         return;
@@ -38,10 +44,21 @@ pub(super) fn prune(draft: &mut Draft<'_>, application: &Application) {
         draft.blocked(format!("{} left Git and prune is off: set spec.sync.prune, or delete by hand", name(&going)));
         return;
     }
-    let exceeds = going.len() > DELETIONS_MAX && going.len() * 100 > inventory * DELETIONS_PERCENT_MAX;
-    if (exceeds || going.len() == inventory) && !is_confirmed(draft) {
+    let cap = application.sync.deletion_cap;
+    let exceeds =
+        going.len() > cap.objects as usize && going.len() * 100 > inventory.saturating_mul(cap.percent as usize);
+    let asks =
+        application.sync.confirms_prunes || going.iter().any(|object| switches::prune(object) == Prune::Confirmed);
+    if (exceeds || asks || going.len() == inventory) && !is_confirmed(draft) {
+        let why = if exceeds {
+            format!(", more than {} objects and {} %", cap.objects, cap.percent)
+        } else if asks {
+            ", and a person is to confirm that".to_owned()
+        } else {
+            ", which is all that the app has".to_owned()
+        };
         draft.blocked(format!(
-            "{} left Git, more than {DELETIONS_MAX} objects and {DELETIONS_PERCENT_MAX} %: run `kubectl annotate tgapp {} tidegate.dev/request=confirm` to delete them",
+            "{} left Git{why}: run `kubectl annotate tgapp {} tidegate.dev/request=confirm` to delete",
             name(&going),
             application.name
         ));
@@ -49,9 +66,21 @@ pub(super) fn prune(draft: &mut Draft<'_>, application: &Application) {
     }
     draft.phase = Phase::Progressing;
     draft.blocked(format!("{} left Git and is being deleted", name(&going)));
-    for object in going.into_iter().filter(|object| !object.is_terminating()) {
-        draft.actions.push(delete(object));
+    for object in going {
+        match stuck(object) {
+            Some(fact) => draft.blocked(fact),
+            None => draft.actions.push(delete(object)),
+        }
     }
+}
+
+/// What holds an object whose deletion is under way.
+fn stuck(object: &Object) -> Option<String> {
+    let since = object.text("/metadata/deletionTimestamp")?;
+    let finalizers = object.at("/metadata/finalizers").and_then(serde_json::Value::as_array);
+    let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
+    let waits = if names.is_empty() { "its contents".to_owned() } else { format!("finalizers {}", names.join(", ")) };
+    Some(format!("{} has been on its way out since {since}, and waits for {waits}", object.key))
 }
 
 fn is_confirmed(draft: &Draft<'_>) -> bool {
@@ -93,10 +122,11 @@ pub(super) fn leave(draft: &mut Draft<'_>, deletion: Deletion) {
             Deletion::Orphan => {
                 draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() });
             }
-            Deletion::Cascade if is_protected(object) => {
+            Deletion::Cascade if is_protected(draft, object) || switches::outlives_its_app(object) => {
                 draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() });
             }
             Deletion::Cascade if object.is_terminating() => {
+                draft.facts.extend(stuck(object).map(|fact| (fact, draft.s.now)));
                 draft.wake(crate::model::Millis::from_seconds(2).after(draft.s.now));
             }
             Deletion::Cascade => draft.actions.push(delete(object)),

@@ -61,12 +61,7 @@ fn application(case: &Case) -> Arc<Application> {
         source: SourcePath { path: "m".to_owned(), is_recursive: false },
         namespace: "a".to_owned(),
         plan: WavePlan::all_at_once(),
-        sync: SyncPolicy {
-            is_automated: case.is_automated,
-            prunes: case.prunes,
-            self_heals: true,
-            adopt: BTreeSet::new(),
-        },
+        sync: SyncPolicy { is_automated: case.is_automated, prunes: case.prunes, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,

@@ -3,16 +3,18 @@
 //! Enters: the opened document. Leaves: the Application, which plan it names, and where its source path stands; what is
 //! wrong goes to the sink.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::plan::read_plan;
 use super::problem::{Position, Sink, shown};
-use super::read::{Mapping, is_tag};
+use super::read::{Mapping, Place, is_tag};
 use super::scalar::to_json;
-use super::shape::PLAN_SPEC;
+use super::shape::{IGNORE, PLAN_SPEC};
 use super::tree::Content;
 use crate::model::{
-    AppName, Application, Deletion, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+    AppName, Application, Deletion, DeletionCap, IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SourcePath,
+    SyncPolicy, WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -134,16 +136,50 @@ fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (P
 fn read_sync(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> SyncPolicy {
     let sync = spec.mapping("sync", sink);
     let mut boolean = |name: &str| sync.as_ref().and_then(|sync| sync.boolean(name, sink));
-    let is_automated = boolean("automated").unwrap_or(true);
-    let prunes = boolean("prune").unwrap_or(false);
-    let self_heals = boolean("selfHeal").unwrap_or(true);
-    let adopt = sync.map(|sync| sync.texts("adopt", sink)).unwrap_or_default();
+    let default = SyncPolicy::default();
+    let is_automated = boolean("automated").unwrap_or(default.is_automated);
+    let prunes = boolean("prune").unwrap_or(default.prunes);
+    let confirms_prunes = boolean("confirmPrune").unwrap_or(default.confirms_prunes);
+    let self_heals = boolean("selfHeal").unwrap_or(default.self_heals);
+    let replaces_immutable = boolean("replaceImmutable").unwrap_or(default.replaces_immutable);
+    let Some(sync) = sync else { return default };
+    let texts = |name: &str, sink: &mut Sink<'_>| -> BTreeSet<String> {
+        sync.texts(name, sink).into_iter().map(|(_, text)| text.to_owned()).collect()
+    };
+    let adopt = texts("adopt", sink);
+    let protected = if sync.get("protect").is_some() { texts("protect", sink) } else { default.protected };
+    let cap = sync.mapping("deletionCap", sink);
+    let deletion_cap = DeletionCap {
+        objects: cap.as_ref().and_then(|cap| cap.whole("objects", sink)).unwrap_or(default.deletion_cap.objects),
+        percent: cap.as_ref().and_then(|cap| cap.whole("percent", sink)).unwrap_or(default.deletion_cap.percent),
+    };
+    let forces_conflicts = sync.word("conflicts", &[true, false], sink).unwrap_or(default.forces_conflicts);
+    let rules = sync.items("ignore", sink);
+    let ignore = rules.iter().filter_map(|place| read_ignore(place, sink)).collect();
     SyncPolicy {
         is_automated,
         prunes,
         self_heals,
-        adopt: adopt.into_iter().map(|(_, manager)| manager.to_owned()).collect(),
+        adopt,
+        confirms_prunes,
+        protected,
+        deletion_cap,
+        forces_conflicts,
+        replaces_immutable,
+        ignore,
     }
+}
+
+fn read_ignore(place: &Place<'_>, sink: &mut Sink<'_>) -> Option<IgnoreRule> {
+    let rule = Mapping::open(place, &IGNORE, sink)?;
+    let mut text = |name: &str| rule.text(name, sink).map(str::to_owned);
+    let (group, kind, name, namespace) = (text("group"), text("kind"), text("name"), text("namespace"));
+    let mut texts = |name: &str| rule.texts(name, sink).into_iter().map(|(_, text)| text.to_owned()).collect();
+    let (pointers, managers): (Vec<String>, Vec<String>) = (texts("jsonPointers"), texts("managers"));
+    if pointers.is_empty() && managers.is_empty() {
+        place.report(sink, "ignores nothing", "give `jsonPointers`, `managers`, or both");
+    }
+    Some(IgnoreRule { group, kind, name, namespace, pointers, managers })
 }
 
 #[cfg(test)]

@@ -371,6 +371,12 @@ fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
             wrong("is no image tag", "letters, digits, `_`, `.` and `-`, at most 128 characters")
         }
         Rule::Digest if !is_digest(text) => wrong("is no image digest", "write sha256: and 64 hex digits"),
+        Rule::Group if !text.is_empty() && !text.split('.').all(is_label) => {
+            wrong("is no API group", "write it as in `apiVersion`, without the version")
+        }
+        Rule::Pointer if !text.starts_with('/') => {
+            wrong("is no JSON pointer", "begin with `/`, such as /spec/replicas")
+        }
         Rule::Path => broken_path(text).map(|(message, hint)| (format!("`{quoted}` {message}"), hint.to_owned())),
         Rule::Query => broken_query(text),
         Rule::Exactly(_)
@@ -379,6 +385,8 @@ fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
         | Rule::Manager
         | Rule::ImageName
         | Rule::Tag
+        | Rule::Group
+        | Rule::Pointer
         | Rule::Digest => None,
     }
 }

@@ -77,6 +77,8 @@ fn text(rule: Rule) -> Value {
         }
         Rule::Tag => json!({"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "maxLength": 128}),
         Rule::Digest => json!({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+        Rule::Group => json!({"type": "string", "maxLength": 253}),
+        Rule::Pointer => json!({"type": "string", "pattern": "^/", "maxLength": 1024}),
         Rule::Path => json!({"type": "string", "pattern": "^[^/\\\\]", "minLength": 1, "maxLength": 1024}),
         Rule::Query => json!({"type": "string", "minLength": 1, "maxLength": QUERY_BYTES_MAX}),
     }

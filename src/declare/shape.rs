@@ -82,6 +82,10 @@ pub(super) enum Rule {
     Path,
     /// A field manager's name: one word of at most 128 characters.
     Manager,
+    /// An API group; empty for the core group.
+    Group,
+    /// A JSON pointer.
+    Pointer,
     /// A query of at most [`QUERY_BYTES_MAX`] bytes, with known placeholders.
     Query,
 }
@@ -224,8 +228,59 @@ static SYNC: Shape = Shape {
             Kind::List(&Kind::Text(Rule::Manager), 0, 50),
             "Field managers whose objects and fields are taken over.",
         ),
+        optional(
+            "confirmPrune",
+            Kind::Boolean,
+            "Whether every deletion waits for a person's `confirm`. Default false.",
+        ),
+        optional(
+            "protect",
+            Kind::List(&Kind::Text(Rule::Manager), 0, 100),
+            "Kinds that are never deleted, as Kind or Kind.group. Default: Namespace, PersistentVolumeClaim, CustomResourceDefinition.apiextensions.k8s.io.",
+        ),
+        optional("deletionCap", Kind::Mapping(&DELETION_CAP), "How many deletions at once wait for a person."),
+        optional(
+            "conflicts",
+            Kind::Words(&["force", "fail"]),
+            "What an apply does about fields that others apply: take them over (force), or fail and name them. Default force.",
+        ),
+        optional(
+            "replaceImmutable",
+            Kind::Boolean,
+            "Whether an object with a change in an immutable field is deleted and made anew. Default false.",
+        ),
+        optional("ignore", Kind::List(&Kind::Mapping(&IGNORE), 0, 100), "Fields that are left to others."),
     ],
-    foreign: &[("syncOptions", "there are none; remove it")],
+    foreign: &[("syncOptions", "there are none; the switches are fields of spec.sync")],
+};
+
+static DELETION_CAP: Shape = Shape {
+    about: "Deletions of more than so many objects and more than so much of the app at once wait for a person.",
+    fields: &[
+        optional("objects", Kind::Whole(0, 10_000), "Objects. Default 5."),
+        optional("percent", Kind::Whole(0, 100), "Percent of the app's objects. Default 20."),
+    ],
+    foreign: &[],
+};
+
+pub(super) static IGNORE: Shape = Shape {
+    about: "Fields that are left to others, of the objects that all given conditions hold for.",
+    fields: &[
+        optional("group", Kind::Text(Rule::Group), "API group; the core group is an empty text."),
+        optional("kind", Kind::Text(Rule::Manager), "Kind."),
+        optional("name", Kind::Text(Rule::Manager), "Name."),
+        optional("namespace", Kind::Text(Rule::Manager), "Namespace."),
+        optional(
+            "jsonPointers",
+            Kind::List(&Kind::Text(Rule::Pointer), 0, 50),
+            "JSON pointers (RFC 6901) into the object as it is declared.",
+        ),
+        optional("managers", Kind::List(&Kind::Text(Rule::Manager), 0, 50), "Field managers: what they own is theirs."),
+    ],
+    foreign: &[
+        ("managedFieldsManagers", "here they are `managers`"),
+        ("jqPathExpressions", "give `jsonPointers` instead"),
+    ],
 };
 
 /// A WavePlan document.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::model::marks::{ANNOTATION_CONTENT, ANNOTATION_OWNER};
 use crate::model::{Inventory, Object, ObjectKey};
 use crate::observe::{Live, ownership};
-use crate::stage::{Removal, Stage, Staged, is_deployment, projection, waits_for_batches};
+use crate::stage::{Removal, Stage, Staged, differing, is_deployment, projection, waits_for_batches};
 
 /// What separates live from the stage.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +38,8 @@ pub struct Change {
     pub cause: Cause,
     /// Who else changed it, when that can be told.
     pub by: Option<String>,
+    /// JSON pointers to the fields that drifted, into what is declared.
+    pub drifted: Vec<String>,
 }
 
 /// Why an object is applied.
@@ -102,7 +104,7 @@ pub fn diff(stage: &Stage, inventory: &Inventory, live: &Live, owner: &str) -> C
 }
 
 fn push(changes: &mut Changes, staged: &Staged, cause: Cause, by: Option<String>) {
-    changes.apply.push(Change { staged: staged.clone(), cause, by });
+    changes.apply.push(Change { staged: staged.clone(), cause, by, drifted: Vec::new() });
 }
 
 fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live, owner: &str) {
@@ -124,7 +126,7 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
         return;
     }
     if (is_deployment(key) || waits_for_batches(key)) && ownership::ours(object).is_some() {
-        let pointers = ownership::foreign_in_template(object, &staged.object);
+        let pointers = ownership::foreign_in_template(object, &staged.whole, &staged.tolerated);
         if !pointers.is_empty() {
             changes.remove_fields.push(FieldRemoval { live: object.clone(), pointers });
         }
@@ -135,15 +137,18 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
         let cause = if was_applied { Cause::Drifted } else { Cause::Outdated };
         return push(changes, staged, cause, None);
     }
-    let seen = || projection(&staged.object.body, &object.body);
+    let compared = staged.compared();
+    let seen = || projection(&compared, &object.body);
     let is_as_sent = match live.applied.get(key).filter(|applied| applied.content == staged.content) {
         Some(applied) if applied.resource_version == object.resource_version() => true,
         Some(applied) => seen() == applied.projection,
-        None => seen() == projection(&staged.object.body, &staged.object.body),
+        None => seen() == projection(&compared, &compared),
     };
     let is_hidden = key.kind.is("", "Secret");
     if !is_as_sent && !is_hidden {
-        push(changes, staged, Cause::Drifted, ownership::other_managers(object).into_iter().next());
+        let by = ownership::other_managers(object).into_iter().next();
+        let drifted = differing(&compared, &object.body);
+        changes.apply.push(Change { staged: staged.clone(), cause: Cause::Drifted, by, drifted });
     }
 }
 

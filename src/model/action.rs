@@ -101,6 +101,8 @@ pub enum Outcome {
         reason: String,
         /// Whether trying again without a change can help (conflict, timeout, 429, 5xx).
         is_transient: bool,
+        /// Whether a field would have to change that never may.
+        is_immutable: bool,
     },
     /// It was not sent: this agent does not lead at present.
     Withheld,

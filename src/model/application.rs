@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Digest, ReleaseRef, Revision, WavePlan};
+use super::{Digest, ObjectKey, ReleaseRef, Revision, WavePlan};
 
 /// The name of an Application; unique per agent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +99,86 @@ pub struct SyncPolicy {
     pub self_heals: bool,
     /// Field managers whose objects and fields are taken over.
     pub adopt: BTreeSet<String>,
+    /// Whether deletions wait for a person's `confirm`, however few they are.
+    pub confirms_prunes: bool,
+    /// Kinds that are never deleted, as `Kind` or `Kind.group`.
+    pub protected: BTreeSet<String>,
+    /// How many deletions pause.
+    pub deletion_cap: DeletionCap,
+    /// Whether fields that others apply are taken over when ours changes; else the apply fails and names them.
+    pub forces_conflicts: bool,
+    /// Whether an object with a change in an immutable field is deleted and made anew.
+    pub replaces_immutable: bool,
+    /// What is left to others.
+    pub ignore: Vec<IgnoreRule>,
+}
+
+impl Default for SyncPolicy {
+    fn default() -> Self {
+        let protected = PROTECTED_KINDS.iter().map(|kind| (*kind).to_owned()).collect();
+        Self {
+            is_automated: true,
+            prunes: false,
+            self_heals: true,
+            adopt: BTreeSet::new(),
+            confirms_prunes: false,
+            protected,
+            deletion_cap: DeletionCap::default(),
+            forces_conflicts: true,
+            replaces_immutable: false,
+            ignore: Vec::new(),
+        }
+    }
+}
+
+/// Kinds that take data or other objects with them when they go.
+pub const PROTECTED_KINDS: [&str; 3] =
+    ["Namespace", "PersistentVolumeClaim", "CustomResourceDefinition.apiextensions.k8s.io"];
+
+/// Deletions in one app of more than so many objects *and* more than so much of its inventory pause (S7), as do those of
+/// the whole inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletionCap {
+    /// Objects.
+    pub objects: u32,
+    /// Percent of the inventory.
+    pub percent: u32,
+}
+
+impl Default for DeletionCap {
+    fn default() -> Self {
+        Self { objects: 5, percent: 20 }
+    }
+}
+
+/// Fields that are left to others: neither drift nor changed by us while the object stands. Conditions that are not given
+/// hold for every object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IgnoreRule {
+    /// API group; the core group is empty.
+    pub group: Option<String>,
+    /// Kind.
+    pub kind: Option<String>,
+    /// Name.
+    pub name: Option<String>,
+    /// Namespace.
+    pub namespace: Option<String>,
+    /// JSON pointers into the object as it is declared.
+    pub pointers: Vec<String>,
+    /// Field managers: what they own is theirs.
+    pub managers: Vec<String>,
+}
+
+impl IgnoreRule {
+    /// Whether the rule is about this object.
+    #[must_use]
+    pub fn is_about(&self, key: &ObjectKey) -> bool {
+        let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
+        is(&self.group, &key.kind.group)
+            && is(&self.kind, &key.kind.kind)
+            && is(&self.name, &key.name)
+            && is(&self.namespace, &key.namespace)
+    }
 }
 
 /// What happens to the objects when the Application leaves Git.

@@ -15,10 +15,12 @@ pub mod plan;
 pub mod release;
 pub mod revision;
 pub mod rollout;
+pub mod switches;
 
 pub use action::{Action, Notice, NoticeKind, Outcome};
 pub use application::{
-    AppName, Application, Declared, Deletion, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy,
+    AppName, Application, Declared, Deletion, DeletionCap, IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy,
+    SourcePath, SyncPolicy,
 };
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
 pub use health::{Health, HealthStatus};

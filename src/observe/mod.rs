@@ -29,6 +29,9 @@ pub struct Live {
     pub kicks: BTreeMap<ObjectKey, String>,
     /// What we applied, as the server stored it.
     pub applied: BTreeMap<ObjectKey, Applied>,
+    /// Fields that somebody puts back each time that we do, by JSON pointer into what is declared, with who that is: we
+    /// leave them alone for a while.
+    pub contended: BTreeMap<ObjectKey, BTreeMap<String, String>>,
     /// Why some of this could not be read; a pass that misses something decides nothing about it.
     pub unreadable: Option<String>,
 }

@@ -3,11 +3,22 @@
 //! The format is that of structured-merge-diff: nested maps with keys `f:<field>`, `k:{…}` for an item of an associative
 //! list by its key fields, `v:<value>` for an item of a set, and `.` for the node itself.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::model::Object;
 use crate::model::marks::{FIELD_MANAGER, REPLICAS_MANAGER};
 use crate::mutants::{Mutant, is_planted};
+
+/// What others may add to an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tolerated {
+    /// JSON pointers.
+    pub pointers: BTreeSet<String>,
+    /// Field managers.
+    pub managers: BTreeSet<String>,
+}
 
 /// The fields that our manager owns by apply; `None` when it owns nothing.
 #[must_use]
@@ -85,7 +96,7 @@ pub fn is_template_shared(live: &Object) -> bool {
 /// JSON pointers to what others put into `spec.template` and `staged` does not state, deepest and last first, so that
 /// removing one does not move another. Applying again does not remove such additions.
 #[must_use]
-pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
+pub fn foreign_in_template(live: &Object, staged: &Object, tolerated: &Tolerated) -> Vec<String> {
     let (Some(body), Some(stated)) = (live.at("/spec/template"), staged.at("/spec/template")) else {
         return Vec::new();
     };
@@ -93,7 +104,8 @@ pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
         return Vec::new();
     }
     let is_other = |entry: &&Value| {
-        entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER) && entry.get("subresource").is_none()
+        let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+        manager != FIELD_MANAGER && !tolerated.managers.contains(manager) && entry.get("subresource").is_none()
     };
     let mut found = Vec::new();
     for entry in entries(live).filter(is_other) {
@@ -102,7 +114,53 @@ pub fn foreign_in_template(live: &Object, staged: &Object) -> Vec<String> {
     }
     found.sort_by_key(|pointer: &String| std::cmp::Reverse(sort_key(pointer)));
     found.dedup();
+    let is_below = |found: &str, pointer: &str| {
+        found.strip_prefix(pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    found.retain(|found| !tolerated.pointers.iter().any(|pointer| is_below(found, pointer)));
     found
+}
+
+/// JSON pointers into `stated`: the fields that it states and that one of `managers` owns.
+#[must_use]
+pub fn stated_by(live: &Object, managers: &BTreeSet<&str>, stated: &Value) -> Vec<String> {
+    let is_theirs =
+        |entry: &&Value| entry.get("manager").and_then(Value::as_str).is_some_and(|manager| managers.contains(manager));
+    let mut found = Vec::new();
+    for entry in entries(live).filter(is_theirs) {
+        let theirs = entry.get("fieldsV1").and_then(Value::as_object);
+        theirs.into_iter().for_each(|theirs| owned_leaves(theirs, stated, "", &mut found));
+    }
+    found
+}
+
+fn owned_leaves(theirs: &Map<String, Value>, stated: &Value, at: &str, found: &mut Vec<String>) {
+    for (step, child) in theirs.iter().filter(|(step, _)| *step != ".") {
+        let Some((part, value)) = descend(step, stated) else { continue };
+        let pointer = format!("{at}/{part}");
+        match child.as_object().filter(|child| child.keys().any(|step| step != ".")) {
+            Some(child) => owned_leaves(child, value, &pointer, found),
+            // The keys of a list's items name the items, and are everybody's.
+            None if step.starts_with("f:") || step.starts_with("v:") => found.push(pointer),
+            None => {}
+        }
+    }
+}
+
+/// Whether another manager than ours owns the field at a JSON pointer that leads through maps only; through a list it
+/// cannot be told.
+#[must_use]
+pub fn is_owned_by_others(live: &Object, pointer: &str) -> bool {
+    let steps: Vec<String> =
+        pointer.split('/').skip(1).map(|part| format!("f:{}", part.replace("~1", "/").replace("~0", "~"))).collect();
+    let is_other = |entry: &&Value| {
+        entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER)
+            || entry.get("operation").and_then(Value::as_str) != Some("Apply")
+    };
+    entries(live).filter(is_other).any(|entry| {
+        let fields = entry.get("fieldsV1");
+        steps.iter().try_fold(fields, |fields, step| Some(fields?.get(step.as_str()))).flatten().is_some()
+    })
 }
 
 /// What our manager applied, read out of the live object: the fields that it owns with the values that they have, as
@@ -216,7 +274,7 @@ mod tests {
         let live = live(others);
         let staged = json!({"spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
             {"name": "web", "image": "x", "env": [{"name": "A", "value": "1"}]}]}}}});
-        assert_eq!(foreign_in_template(&live, &live.with_body(staged)), pointers);
+        assert_eq!(foreign_in_template(&live, &live.with_body(staged), &Tolerated::default()), pointers);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A Deployment with its ReplicaSets and pods, read into the counts that a hold needs.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::law::{Counts, MIN_READY_SECONDS_HOLD, Window, law};
 use crate::model::Object;
@@ -27,8 +27,9 @@ pub struct SetFacts {
     pub uid: String,
     /// Its `pod-template-hash` label, read and never computed.
     pub hash: String,
-    /// Its pod template without that label.
-    pub template: Value,
+    /// Whether the controller takes it for the new one: the oldest whose template equals the Deployment's but for that
+    /// label (`util/deployment_util.go` `FindNewReplicaSet`).
+    pub is_current: bool,
     /// `spec.replicas`.
     pub replicas: u32,
     /// `status.replicas`.
@@ -71,7 +72,11 @@ impl Workload {
         owned.sort_by_key(|set| {
             (set.text("/metadata/creationTimestamp").unwrap_or_default().to_owned(), set.key.name.clone())
         });
-        let sets: Vec<SetFacts> = owned.into_iter().map(read_set).collect();
+        let template = object.at("/spec/template");
+        let is_current = |set: &&Object| template.is_some() && is_same_template(set.at("/spec/template"), template);
+        let current = owned.iter().position(|set| is_current(set));
+        let sets: Vec<SetFacts> =
+            owned.into_iter().enumerate().map(|(index, set)| read_set(set, current == Some(index))).collect();
         let pods = pods
             .iter()
             .filter(|pod| controller_uid(pod).is_some_and(|uid| sets.iter().any(|set| set.uid == uid)))
@@ -86,22 +91,19 @@ impl Workload {
         count(self.object.int("/spec/replicas").unwrap_or(1))
     }
 
-    /// The ReplicaSet that the controller takes for the new one: the one whose template equals the Deployment's
-    /// (`util/deployment_util.go` `FindNewReplicaSet`; the oldest wins).
+    /// The ReplicaSet that the controller takes for the new one.
     #[must_use]
     pub fn current(&self) -> Option<&SetFacts> {
-        let template = self.object.at("/spec/template")?;
-        self.sets.iter().find(|set| same_template(&set.template, template))
+        self.sets.iter().find(|set| set.is_current)
     }
 
     /// Counts with the current ReplicaSet as the new side.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let current = self.current();
         let mut counts = Counts { n: self.n(), ..Counts::default() };
         for set in &self.sets {
             let size = if is_planted(Mutant::StaleStatusCount) { set.status_replicas } else { set.replicas };
-            if current.is_some_and(|current| current.uid == set.uid) {
+            if set.is_current {
                 counts.new = size;
                 counts.new_ready = set.ready;
                 counts.new_available = set.available;
@@ -185,18 +187,19 @@ impl Workload {
     }
 }
 
-fn same_template(set: &Value, deployment: &Value) -> bool {
-    if deployment.get("metadata").and_then(|metadata| metadata.get("labels")?.get(LABEL_HASH)).is_none() {
-        return set == deployment;
-    }
-    let mut template = deployment.clone();
-    remove_hash(&mut template);
-    *set == template
+fn is_same_template(set: Option<&Value>, deployment: Option<&Value>) -> bool {
+    is_same(set, deployment, &["metadata", "labels", LABEL_HASH])
 }
 
-fn remove_hash(template: &mut Value) {
-    let labels = template.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels")?.as_object_mut());
-    labels.map(|labels| labels.remove(LABEL_HASH));
+/// Whether two values are equal but for what is at the end of `path`.
+fn is_same(left: Option<&Value>, right: Option<&Value>, path: &[&str]) -> bool {
+    let (Some(Value::Object(left)), Some(Value::Object(right)), [step, rest @ ..]) = (left, right, path) else {
+        return left == right;
+    };
+    let others = |map: &'_ Map<String, Value>| map.len() - usize::from(map.contains_key(*step));
+    others(left) == others(right)
+        && left.iter().filter(|(name, _)| name != step).all(|(name, value)| right.get(name) == Some(value))
+        && (rest.is_empty() || is_same(left.get(*step), right.get(*step), rest))
 }
 
 fn controller_uid(object: &Object) -> Option<&str> {
@@ -204,15 +207,13 @@ fn controller_uid(object: &Object) -> Option<&str> {
     owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?.get("uid")?.as_str()
 }
 
-fn read_set(object: &Object) -> SetFacts {
-    let mut template = object.at("/spec/template").cloned().unwrap_or_default();
-    remove_hash(&mut template);
+fn read_set(object: &Object, is_current: bool) -> SetFacts {
     let mark = |name: &str| object.annotation(name).and_then(|text| text.parse().ok());
     let status = |field: &str| count(object.int(&format!("/status/{field}")).unwrap_or(0));
     SetFacts {
         uid: object.uid().to_owned(),
         hash: object.label(LABEL_HASH).unwrap_or_default().to_owned(),
-        template,
+        is_current,
         replicas: count(object.int("/spec/replicas").unwrap_or(1)),
         status_replicas: status("replicas"),
         ready: status("readyReplicas"),
@@ -263,4 +264,28 @@ fn condition(object: &Object, kind: &str) -> Option<(bool, String)> {
 
 fn count(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_template_is_the_same_but_for_the_hash_that_the_controller_adds() {
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"image": "x:1"}]}});
+        let check = |change: fn(&mut Value), expected: bool| {
+            let mut set = template.clone();
+            set["metadata"]["labels"][LABEL_HASH] = json!("5d8f");
+            change(&mut set);
+            assert_eq!(is_same_template(Some(&set), Some(&template)), expected, "{set}");
+        };
+        check(|_| {}, true);
+        check(|set| set["metadata"]["labels"][LABEL_HASH] = json!("other"), true);
+        check(|set| set["metadata"]["labels"]["app"] = json!("other"), false);
+        check(|set| set["metadata"]["labels"]["more"] = json!("x"), false);
+        check(|set| set["metadata"]["annotations"] = json!({"a": "b"}), false);
+        check(|set| set["spec"]["containers"][0]["image"] = json!("x:2"), false);
+        check(|set| drop(set["metadata"].as_object_mut().map(|map| map.remove("labels"))), false);
+    }
 }

@@ -266,7 +266,7 @@ mod tests {
             source: SourcePath { path: "m".to_owned(), is_recursive: false },
             namespace: "home".to_owned(),
             plan: WavePlan::all_at_once(),
-            sync: SyncPolicy { is_automated: true, prunes: false, self_heals: true, adopt: BTreeSet::new() },
+            sync: SyncPolicy::default(),
             deletion: Deletion::Orphan,
             rollback: RollbackPolicy::Automatic,
             pause: PausePolicy::Agent,

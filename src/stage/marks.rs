@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::Staged;
 use crate::model::marks::{ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, Digest, Object};
+use crate::observe::ownership::Tolerated;
 
 /// Puts our marks on an object and hashes it.
 pub(super) fn mark(object: Object, app: &AppName, owner: &str, kick: Option<&str>, secret_key: &[u8; 32]) -> Staged {
@@ -18,7 +19,15 @@ pub(super) fn mark(object: Object, app: &AppName, owner: &str, kick: Option<&str
     }
     let content = content_of(&object.with_body(body.clone()), secret_key);
     set(&mut body, "annotations", ANNOTATION_CONTENT, &content.to_string()[..32]);
-    Staged { object: object.with_body(body), content, unmarked: object.body }
+    let whole = object.with_body(body);
+    Staged {
+        object: whole.clone(),
+        whole,
+        ignored: Vec::new(),
+        tolerated: Tolerated::default(),
+        content,
+        unmarked: object.body,
+    }
 }
 
 /// The kick that an object carries.
@@ -43,6 +52,79 @@ pub fn content_of(object: &Object, secret_key: &[u8; 32]) -> Digest {
 #[must_use]
 pub fn projection(sent: &Value, live: &Value) -> Digest {
     Digest(Sha256::digest(serde_json::to_vec(&project(sent, live)).unwrap_or_default()).into())
+}
+
+/// What of `live` the fields of `sent` show, in the shape and the list order of `sent`; null where there is nothing.
+#[must_use]
+pub fn shown(sent: &Value, live: &Value) -> Value {
+    project(sent, live)
+}
+
+/// JSON pointers into `sent`, sorted: the fields that `live` shows in another way. What the server may leave out because
+/// it is zero, and a quantity written in another way (`1000m`, `1`), is no difference.
+#[must_use]
+pub fn differing(sent: &Value, live: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(sent, &project(sent, live), "", &mut found);
+    found
+}
+
+fn walk(sent: &Value, shown: &Value, at: &str, found: &mut Vec<String>) {
+    match (sent, shown) {
+        (Value::Object(sent), Value::Object(shown)) => {
+            for (field, value) in sent {
+                let part = field.replace('~', "~0").replace('/', "~1");
+                walk(value, shown.get(field).unwrap_or(&Value::Null), &format!("{at}/{part}"), found);
+            }
+        }
+        (Value::Array(sent), Value::Array(shown)) if sent.len() == shown.len() => {
+            for (index, (sent, shown)) in sent.iter().zip(shown).enumerate() {
+                walk(sent, shown, &format!("{at}/{index}"), found);
+            }
+        }
+        (sent, shown) => {
+            let is_same = sent == shown || is_same_quantity(sent, shown) || (shown.is_null() && is_zero(sent));
+            if !is_same {
+                found.push(at.to_owned());
+            }
+        }
+    }
+}
+
+fn is_same_quantity(left: &Value, right: &Value) -> bool {
+    let amount = |value: &Value| match value {
+        Value::String(text) => quantity(text),
+        Value::Number(number) => number.as_f64(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    amount(left).is_some() && amount(left) == amount(right)
+}
+
+/// The amount of a quantity (`apimachinery/pkg/api/resource`): a number with a binary, decimal or exponent suffix.
+fn quantity(text: &str) -> Option<f64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-')).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let number: f64 = number.parse().ok()?;
+    let factor = match suffix {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "E" => 1e18,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        "Pi" => 1_125_899_906_842_624.0,
+        "Ei" => 1_152_921_504_606_846_976.0,
+        _ => return text.parse().ok(),
+    };
+    Some(number * factor)
 }
 
 /// Key fields of the associative lists of the built-in kinds, the most specific combination first.
@@ -112,6 +194,21 @@ mod tests {
 
     fn check(sent: &Value, live: &Value, is_as_sent: bool) {
         assert_eq!(projection(sent, live) == projection(sent, sent), is_as_sent, "{sent} / {live}");
+    }
+
+    #[test]
+    fn differing_fields_are_named_in_the_order_of_what_was_sent() {
+        let sent = json!({"spec": {"replicas": 2, "paused": false, "containers": [
+            {"name": "a", "image": "x:1", "resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}}}, {"name": "b"}]},
+            "metadata": {"annotations": {"a/b": "1"}}});
+        let live = json!({"spec": {"replicas": 3, "containers": [{"name": "added"}, {"name": "b"},
+            {"name": "a", "image": "x:2", "resources": {"limits": {"cpu": "1", "memory": "1024Mi"}}}]},
+            "metadata": {"annotations": {"a/b": "2"}}});
+        let expected = ["/metadata/annotations/a~1b", "/spec/containers/0/image", "/spec/replicas"];
+        assert_eq!(differing(&sent, &live), expected);
+        assert_eq!(differing(&sent, &sent), Vec::<String>::new());
+        assert_eq!(differing(&json!({"a": "1e3"}), &json!({"a": "1k"})), Vec::<String>::new());
+        assert_eq!(differing(&json!({"a": ["x"]}), &json!({"a": ["y"]})), ["/a"]);
     }
 
     #[test]

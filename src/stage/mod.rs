@@ -7,19 +7,22 @@ mod deployment;
 pub mod hold;
 mod marks;
 mod waves;
+mod yielding;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 pub use deployment::{declared_window, is_deployment, waits_for_batches};
-pub use marks::{content_of, projection};
+pub use marks::{content_of, differing, projection, shown};
 pub use waves::{Standing, Waveless, collapse, stand, wave_size};
 
 use crate::model::{Application, Digest, Lane, Object, ObjectKey, PausePolicy, Position, Release, Rollout};
 use crate::mutants::{Mutant, is_planted};
 use crate::observe::Live;
+use crate::observe::ownership::Tolerated;
 
 /// What a stage is made from.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +57,31 @@ pub struct Stage {
 /// One object as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Staged {
-    /// The object, marks included.
+    /// What is sent: the object with our marks, without what is left to others.
     pub object: Object,
-    /// Hash over it.
+    /// The object with our marks as it is declared.
+    pub whole: Object,
+    /// JSON pointers into `whole`: the fields that are left to others.
+    pub ignored: Vec<String>,
+    /// What others may add: below these JSON pointers, and by these field managers.
+    pub tolerated: Tolerated,
+    /// Hash over `whole`.
     pub content: Digest,
     /// Its body before the marks.
     pub unmarked: Arc<Value>,
+}
+
+impl Staged {
+    /// What live is compared with: what is declared, without the fields that are left to others.
+    #[must_use]
+    pub fn compared(&self) -> Cow<'_, Value> {
+        if self.ignored.is_empty() {
+            return Cow::Borrowed(&self.whole.body);
+        }
+        let mut body = (*self.whole.body).clone();
+        self.ignored.iter().rev().for_each(|pointer| yielding::remove(&mut body, pointer));
+        Cow::Owned(body)
+    }
 }
 
 /// What of the inventory is to go.
@@ -219,7 +241,7 @@ fn finish(inputs: &Inputs<'_>, objects: BTreeMap<ObjectKey, Object>, removal: Re
             Some(known) => known.clone(),
             None => marks::mark(object, app.as_ref()?, inputs.owner, kick, inputs.secret_key),
         };
-        Some((key, staged))
+        Some((key, yielding::leave_to_others(staged, inputs)))
     });
     Stage { objects: objects.collect(), removal }
 }

@@ -98,12 +98,7 @@ pub(crate) fn application(name: &str) -> Application {
         source: SourcePath { path: "apps/shop".to_owned(), is_recursive: false },
         namespace: "shop".to_owned(),
         plan: plan(),
-        sync: SyncPolicy {
-            is_automated: true,
-            prunes: false,
-            self_heals: true,
-            adopt: std::collections::BTreeSet::new(),
-        },
+        sync: SyncPolicy::default(),
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,

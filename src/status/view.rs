@@ -49,3 +49,41 @@ pub struct AppView {
     /// When live was last compared with Git.
     pub reconciled_at: Timestamp,
 }
+
+impl AppView {
+    /// Whether the custom resource's status would be the same: it does not tell when live was last looked at, nor in which
+    /// version the resource itself stands.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            namespace,
+            uid,
+            resource_version: _,
+            generation,
+            created_at: _,
+            repository,
+            revision,
+            application: _,
+            desired,
+            effective,
+            held,
+            report,
+            record,
+            samples: _,
+            phase_since,
+            health_since,
+            reconciled_at: _,
+        } = self;
+        *generation == other.generation
+            && *phase_since == other.phase_since
+            && *health_since == other.health_since
+            && *report == other.report
+            && *desired == other.desired
+            && *effective == other.effective
+            && *held == other.held
+            && *revision == other.revision
+            && *record == other.record
+            && (name, namespace, uid, repository) == (&other.name, &other.namespace, &other.uid, &other.repository)
+    }
+}

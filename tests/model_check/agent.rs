@@ -91,7 +91,6 @@ pub(super) struct View {
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
     pub(super) work: Work,
-    /// What memory learned by reading.
     pub(super) memory: Memory,
     pub(super) phase: Phase,
     pub(super) is_synced: bool,
@@ -368,7 +367,6 @@ impl Agent {
                 .filter(|index| memory.kept & (1 << index) != 0)
                 .map(|index| self.digests[index])
                 .collect(),
-            // Limits are met at the earliest: a look without a break only moves them along.
             attended_since: None,
         };
         let decision = decide(&Situation {

@@ -70,7 +70,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         source: SourcePath { path: "m".to_owned(), is_recursive: false },
         namespace: "a".to_owned(),
         plan: plan(capacity),
-        sync: SyncPolicy { is_automated: true, prunes: true, self_heals: true, adopt: BTreeSet::new() },
+        sync: SyncPolicy { prunes: true, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,

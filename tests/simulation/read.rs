@@ -1,12 +1,6 @@
 //! Objects as the checkers read them: raw JSON, by code that the agent does not share.
 
 use serde_json::Value;
-use tidegate::model::Object;
-
-/// Whether an object is of this kind.
-pub(crate) fn is(object: &Object, kind: &str) -> bool {
-    object.key.kind.kind == kind
-}
 
 /// The value at a path of fields, as a JSON pointer. (`Value::pointer` allocates for every part.)
 fn field<'a>(body: &'a Value, pointer: &str) -> Option<&'a Value> {

@@ -79,6 +79,7 @@ fn translate(code: u16, retry_after_seconds: Option<u64>, status: &Status, kind:
             None => ApiError::Server(failure(code, status, kind)),
         },
         (405, _) => ApiError::Invalid("the kind does not allow this verb".to_owned()),
+        (422, _) if is_immutable(status) => ApiError::Immutable(invalid(code, status, kind)),
         (400..500, _) => ApiError::Invalid(invalid(code, status, kind)),
         (code, _) => ApiError::Server(format!("unexpected HTTP status {code}")),
     }
@@ -152,6 +153,17 @@ fn invalid(code: u16, status: &Status, kind: &GroupKind) -> String {
             Some(reason) if !reason.is_empty() => format!("{} (HTTP status {code})", cut(reason)),
             Some(_) | None => format!("HTTP status {code}"),
         })
+}
+
+/// How validation says that a field may never change (`apimachinery/pkg/api/validation/objectmeta.go`
+/// `FieldImmutableErrorMsg`, `pkg/apis/apps/validation` for StatefulSets, `pkg/apis/core/validation` for claims and Services).
+const IMMUTABLE: [&str; 4] =
+    ["field is immutable", "is immutable after creation", "updates to statefulset spec", "may not change once set"];
+
+/// Whether every refused field is one that may never change: a new object would be taken.
+fn is_immutable(status: &Status) -> bool {
+    let causes = status.details().causes();
+    !causes.is_empty() && causes.iter().all(|cause| IMMUTABLE.iter().any(|phrase| cause.message().contains(phrase)))
 }
 
 /// One refused field. The cause's own text quotes the value, so only what cannot hold one is kept of it.

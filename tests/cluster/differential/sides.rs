@@ -266,7 +266,7 @@ fn class(error: &ApiError) -> String {
             });
             owned_class(owned.collect())
         }
-        ApiError::Invalid(_) => "invalid".to_owned(),
+        ApiError::Invalid(_) | ApiError::Immutable(_) => "invalid".to_owned(),
         ApiError::Forbidden(_) => "forbidden".to_owned(),
         other => other.to_string(),
     }

@@ -9,6 +9,7 @@ mod ownership;
 mod rollouts;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use tidegate::model::{Millis, Object, ObjectKey, Timestamp};
@@ -17,7 +18,7 @@ use tidegate::sim::api::Commit;
 
 pub(crate) use self::end::{is_settled, judge};
 
-use super::read::{is, rollout};
+use super::read::rollout;
 use super::story::{Story, application, deployment};
 
 /// Something that must not be.
@@ -34,6 +35,12 @@ pub(crate) struct Violation {
 /// A decision that was on its way when the world changed lands within this.
 const ON_ITS_WAY: Millis = Millis::from_seconds(15);
 
+/// Looked up at every commit.
+static APPLICATION: LazyLock<ObjectKey> = LazyLock::new(application);
+static DEPLOYMENT: LazyLock<ObjectKey> = LazyLock::new(deployment);
+/// Before the first ReplicaSet in order of keys.
+static SETS: LazyLock<ObjectKey> = LazyLock::new(|| ObjectKey::local("apps", "ReplicaSet", "", ""));
+
 /// All that stands, as the log of commits tells it.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
@@ -44,12 +51,12 @@ pub(crate) struct Standing {
 impl Standing {
     /// The Application resource.
     pub(crate) fn application(&self) -> Option<&Value> {
-        Some(&*self.objects.get(&application())?.body)
+        Some(&*self.objects.get(&*APPLICATION)?.body)
     }
 
     /// The Deployment.
     pub(crate) fn deployment(&self) -> Option<&Value> {
-        Some(&*self.objects.get(&deployment())?.body)
+        Some(&*self.objects.get(&*DEPLOYMENT)?.body)
     }
 
     /// The rollout under way.
@@ -59,12 +66,12 @@ impl Standing {
 
     /// The ReplicaSets that the Deployment controls.
     pub(crate) fn sets(&self) -> impl Iterator<Item = &Value> {
-        let uid = self.deployment().map(|body| body["metadata"]["uid"].clone());
+        let uid = self.deployment().map(|body| &body["metadata"]["uid"]);
         self.objects
-            .values()
-            .filter(|object| is(object, "ReplicaSet"))
-            .map(|object| &*object.body)
-            .filter(move |body| Some(&body["metadata"]["ownerReferences"][0]["uid"]) == uid.as_ref())
+            .range(&*SETS..)
+            .take_while(|(key, _)| key.kind == SETS.kind)
+            .map(|(_, object)| &*object.body)
+            .filter(move |body| Some(&body["metadata"]["ownerReferences"][0]["uid"]) == uid)
     }
 }
 
