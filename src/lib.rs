@@ -10,6 +10,7 @@ pub mod decide;
 pub mod declare;
 pub mod diff;
 pub mod edge;
+pub mod expression;
 pub mod health;
 pub mod model;
 pub mod mutants;

@@ -22,7 +22,7 @@ pub use gates::{variables, verdict};
 pub use transitions::notices;
 
 use crate::diff::Changes;
-use crate::model::{Action, Application, Declared, History, ObjectKey, Record, Release, Timestamp};
+use crate::model::{Action, Application, Declared, HealthRule, History, ObjectKey, Record, Release, Timestamp};
 use crate::observe::Live;
 use crate::stage::Stage;
 use crate::status::Report;
@@ -146,6 +146,11 @@ impl<'a> Draft<'a> {
             Declared::Broken { last, .. } => last.as_deref(),
             Declared::Removed { .. } => None,
         }
+    }
+
+    /// What the Application declares about the health of its objects.
+    fn health_rules(&self) -> &'a [HealthRule] {
+        self.application().map_or(&[], |application| application.health.as_slice())
     }
 
     /// A fact that keeps the app from being Synced and Healthy; the first one told wins.

@@ -70,6 +70,7 @@ fn resources(draft: &Draft<'_>) -> Vec<Resource> {
     let mut versions: BTreeMap<&ObjectKey, &str> =
         draft.record.inventory.iter().map(|(key, version)| (key, version.as_str())).collect();
     versions.extend(draft.s.stage.objects.iter().map(|(key, staged)| (key, staged.object.version.as_str())));
+    let rules = draft.health_rules();
     let resource = |(key, version): (&ObjectKey, &str)| {
         let live = draft.s.live.objects.get(key);
         let is_synced = live.is_some() && !differing.contains(key) && !leaving.contains(key);
@@ -77,7 +78,7 @@ fn resources(draft: &Draft<'_>) -> Vec<Resource> {
             key: key.clone(),
             version: version.to_owned(),
             sync: if is_synced { SyncStatus::Synced } else { SyncStatus::OutOfSync },
-            health: live.map_or_else(|| Some(Health::new(HealthStatus::Missing, "")), health),
+            health: live.map_or_else(|| Some(Health::new(HealthStatus::Missing, "")), |live| health(live, rules)),
             requires_pruning: leaving.contains(key),
         }
     };

@@ -6,8 +6,8 @@ use super::{Draft, gates, reconciling, transitions};
 use crate::health::health;
 use crate::model::marks::ANNOTATION_RELEASE;
 use crate::model::{
-    Declared, GateRecord, Health, HealthStatus, Lane, Millis, ObjectKey, OnFailure, PastOutcome, Position, ReleaseRef,
-    RevertReason, RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
+    Declared, GateRecord, Health, HealthStatus, Lane, Millis, Object, ObjectKey, OnFailure, PastOutcome, Position,
+    ReleaseRef, RevertReason, RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
@@ -347,11 +347,15 @@ fn trail(draft: &mut Draft<'_>, rollout: &Rollout) {
     }
 }
 
-/// The worst staged object that is not Healthy.
+/// The worst staged object that is not Healthy. One that is suspended because its manifest says so is as declared.
 fn unhealthy(draft: &Draft<'_>) -> Option<(ObjectKey, Health)> {
+    let rules = draft.health_rules();
+    let is_declared = |health: &Health, object: &Object| {
+        health.status == HealthStatus::Suspended && object.at("/spec/suspend") == Some(&serde_json::Value::Bool(true))
+    };
     let judged = draft.s.stage.objects.keys().filter_map(|key| match draft.s.live.objects.get(key) {
         None => Some((key.clone(), Health::new(HealthStatus::Missing, "it does not exist"))),
-        Some(object) => Some((key.clone(), health(object)?)),
+        Some(object) => Some((key.clone(), health(object, rules).filter(|health| !is_declared(health, object))?)),
     });
     judged.filter(|(_, health)| health.status != HealthStatus::Healthy).max_by_key(|(_, health)| health.status)
 }

@@ -65,6 +65,7 @@ fn application(case: &Case) -> Arc<Application> {
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
+        health: Vec::new(),
         history_max: 10,
         declared_in: "web.yaml".to_owned(),
         spec: Arc::new(json!({})),

@@ -12,9 +12,10 @@ use super::read::{Mapping, Place, is_tag};
 use super::scalar::to_json;
 use super::shape::{IGNORE, PLAN_SPEC};
 use super::tree::Content;
+use crate::expression::Expression;
 use crate::model::{
-    AppName, Application, Deletion, DeletionCap, IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SourcePath,
-    SyncPolicy, WavePlan,
+    AppName, Application, Deletion, DeletionCap, GroupKind, HealthRule, IgnoreRule, ImageOverride, PausePolicy,
+    RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -63,6 +64,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let deletion = spec.word("deletion", &[Deletion::Orphan, Deletion::Cascade], sink);
     let rollback = spec.word("rollback", &[RollbackPolicy::Automatic, RollbackPolicy::Manual], sink);
     let pause = spec.word("pause", &[PausePolicy::Agent, PausePolicy::User], sink);
+    let health = read_health(&spec, sink);
     let history_max = spec.whole("history", sink).unwrap_or(HISTORY_DEFAULT);
     let application = Application {
         name: AppName::from(name),
@@ -76,6 +78,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         deletion: deletion.unwrap_or(Deletion::Orphan),
         rollback: rollback.unwrap_or(RollbackPolicy::Automatic),
         pause: pause.unwrap_or(PausePolicy::Agent),
+        health,
         history_max,
         declared_in: file.to_owned(),
         spec: Arc::new(to_json(spec_node.node)),
@@ -120,6 +123,35 @@ fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -
         });
     }
     images
+}
+
+fn read_health(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<HealthRule> {
+    let mut rules: Vec<HealthRule> = Vec::new();
+    for mapping in spec.mappings("health", sink) {
+        let group = mapping.text("group", sink).unwrap_or_default();
+        let Some(kind) = mapping.text("kind", sink) else { continue };
+        let kind = GroupKind::new(group, kind);
+        let mut expression = |name: &str| {
+            let source = mapping.text(name, sink)?;
+            Expression::parse(source, &HealthRule::VARIABLES).ok()
+        };
+        let rule = HealthRule {
+            kind,
+            degraded: expression("degraded"),
+            suspended: expression("suspended"),
+            healthy: expression("healthy"),
+            progressing: expression("progressing"),
+        };
+        let Some(place) = mapping.get("kind") else { continue };
+        if rules.iter().any(|earlier| earlier.kind == rule.kind) {
+            place.report(sink, format!("{} has two rules", rule.kind), "put them into one");
+        }
+        if mapping.get("healthy").is_none() {
+            place.report(sink, "its objects would never be healthy", "say when they are in `healthy`");
+        }
+        rules.push(rule);
+    }
+    rules
 }
 
 fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (PlanChoice, WavePlan) {

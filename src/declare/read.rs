@@ -9,7 +9,8 @@ use super::problem::{Position, Sink, shown};
 use super::scalar::{self, DURATION_MAX, Resolved, resolve};
 use super::shape::{Field, Kind, PLACEHOLDERS, QUERY_BYTES_MAX, Rule, Shape};
 use super::tree::{Content, Entry, Node, Scalar};
-use crate::model::{Millis, Replicas};
+use crate::expression::Expression;
+use crate::model::{HealthRule, Millis, Replicas};
 
 /// Entries of one mapping: our largest has 11, and a thousand labels are nobody's.
 const ENTRIES_MAX: usize = 1000;
@@ -371,23 +372,30 @@ fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
             wrong("is no image tag", "letters, digits, `_`, `.` and `-`, at most 128 characters")
         }
         Rule::Digest if !is_digest(text) => wrong("is no image digest", "write sha256: and 64 hex digits"),
-        Rule::Group if !text.is_empty() && !text.split('.').all(is_label) => {
-            wrong("is no API group", "write it as in `apiVersion`, without the version")
-        }
         Rule::Pointer if !text.starts_with('/') => {
             wrong("is no JSON pointer", "begin with `/`, such as /spec/replicas")
         }
         Rule::Path => broken_path(text).map(|(message, hint)| (format!("`{quoted}` {message}"), hint.to_owned())),
         Rule::Query => broken_query(text),
+        Rule::Group if text.len() > 253 || !(text.is_empty() || text.split('.').all(is_label)) => {
+            wrong("is no API group", "write it without version and kind, such as apps")
+        }
+        Rule::ObjectKind if !is_object_kind(text) => {
+            wrong("is no kind", "write it as manifests do, such as Deployment")
+        }
+        Rule::Expression => Expression::parse(text, &HealthRule::VARIABLES)
+            .err()
+            .map(|problem| (format!("is no usable expression: {}", problem.message), problem.hint)),
         Rule::Exactly(_)
         | Rule::Label(_)
         | Rule::Version
         | Rule::Manager
         | Rule::ImageName
         | Rule::Tag
+        | Rule::Digest
         | Rule::Group
         | Rule::Pointer
-        | Rule::Digest => None,
+        | Rule::ObjectKind => None,
     }
 }
 
@@ -405,6 +413,12 @@ pub(super) fn is_tag(text: &str) -> bool {
         && text.len() <= 128
         && !text.starts_with(['.', '-'])
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+fn is_object_kind(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn is_image_name(text: &str) -> bool {

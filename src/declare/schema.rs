@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::shape::{APPLICATION, Kind, QUERY_BYTES_MAX, Rule, Shape, WAVE_PLAN};
+use crate::expression::SOURCE_BYTES_MAX;
 
 /// JSON Schema (draft 7, which editors know best) by kind.
 #[must_use]
@@ -77,9 +78,11 @@ fn text(rule: Rule) -> Value {
         }
         Rule::Tag => json!({"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "maxLength": 128}),
         Rule::Digest => json!({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
-        Rule::Group => json!({"type": "string", "maxLength": 253}),
         Rule::Pointer => json!({"type": "string", "pattern": "^/", "maxLength": 1024}),
         Rule::Path => json!({"type": "string", "pattern": "^[^/\\\\]", "minLength": 1, "maxLength": 1024}),
+        Rule::Group => json!({"type": "string", "pattern": "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$", "maxLength": 253}),
+        Rule::ObjectKind => json!({"type": "string", "pattern": "^[A-Z][A-Za-z0-9]*$", "maxLength": 63}),
+        Rule::Expression => json!({"type": "string", "minLength": 1, "maxLength": SOURCE_BYTES_MAX}),
         Rule::Query => json!({"type": "string", "minLength": 1, "maxLength": QUERY_BYTES_MAX}),
     }
 }

@@ -82,12 +82,16 @@ pub(super) enum Rule {
     Path,
     /// A field manager's name: one word of at most 128 characters.
     Manager,
-    /// An API group; empty for the core group.
-    Group,
     /// A JSON pointer.
     Pointer,
     /// A query of at most [`QUERY_BYTES_MAX`] bytes, with known placeholders.
     Query,
+    /// An API group: a DNS name of at most 253 characters, empty for the core group.
+    Group,
+    /// The kind of an object, such as `Deployment`.
+    ObjectKind,
+    /// An expression over `object`.
+    Expression,
 }
 
 /// Longest query: several times what a screen shows.
@@ -160,6 +164,11 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
             "Whether `kubectl rollout pause` is respected (user) or undone (agent). Default agent.",
         ),
         optional("history", Kind::Whole(1, 50), "Past Releases to keep. Default 10."),
+        optional(
+            "health",
+            Kind::List(&Kind::Mapping(&HEALTH_RULE), 0, HEALTH_RULES_MAX),
+            "When objects of a kind are healthy; comes before what is built in.",
+        ),
     ],
     foreign: &[
         ("syncPolicy", "here it is called `sync`"),
@@ -169,6 +178,29 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
         ("project", "there are no projects; remove it"),
         ("strategy", "strategy belongs to the WavePlan: put it into `plan`"),
         ("waves", "waves belong to the WavePlan: put them into `plan`"),
+    ],
+};
+
+/// Rules of one app, one for a kind: more kinds than any app has.
+const HEALTH_RULES_MAX: usize = 50;
+
+static HEALTH_RULE: Shape = Shape {
+    about: "When the objects of one kind are healthy: CEL expressions over the live `object`, asked in the order \
+            degraded, suspended, healthy, progressing. When none is true it is Progressing.",
+    fields: &[
+        optional("group", Kind::Text(Rule::Group), "API group of the kind. Default: the core group."),
+        required("kind", Kind::Text(Rule::ObjectKind), "The kind, such as Deployment."),
+        optional("degraded", Kind::Text(Rule::Expression), "When it failed."),
+        optional("suspended", Kind::Text(Rule::Expression), "When it is stopped on purpose."),
+        optional("healthy", Kind::Text(Rule::Expression), "When it works as declared."),
+        optional("progressing", Kind::Text(Rule::Expression), "When it is on its way."),
+    ],
+    foreign: &[
+        ("apiVersion", "here it is `group`, without a version"),
+        ("current", "here it is called `healthy`"),
+        ("failed", "here it is called `degraded`"),
+        ("inProgress", "here it is called `progressing`"),
+        ("health.lua", "Lua is not read; write CEL expressions"),
     ],
 };
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Declarations, ParsedFile, Problem, assemble, built_in_plans, is_candidate, parse_file, schemas};
+use crate::expression::Expression;
 use crate::model::{
     AppName, Application, Capacity, Deletion, Millis, NoDataRule, OnFailure, PausePolicy, Replicas, RollbackPolicy,
     Strategy, WavePlan,
@@ -31,6 +32,13 @@ spec:
   rollback: manual
   pause: user
   history: 20
+  health:
+    - group: example.com
+      kind: Widget
+      degraded: object.status.phase == 'Broken'
+      healthy: object.status.phase == 'Done'
+    - kind: ConfigMap
+      healthy: \"'ok' in object.data\"
 ---
 apiVersion: tidegate.dev/v1alpha1
 kind: WavePlan
@@ -115,6 +123,12 @@ fn every_field_reaches_the_model() {
     assert_eq!(app.sync.adopt.iter().collect::<Vec<_>>(), ["helm", "kubectl"]);
     assert_eq!((app.deletion, app.rollback, app.pause), (Deletion::Cascade, RollbackPolicy::Manual, PausePolicy::User));
     assert_eq!(app.history_max, 20);
+    let kinds: Vec<_> = app.health.iter().map(|rule| rule.kind.to_string()).collect();
+    assert_eq!(kinds, ["Widget.example.com", "ConfigMap"]);
+    let sources = |expression: &Option<Expression>| expression.as_ref().map(|it| it.source().to_owned());
+    assert_eq!(sources(&app.health[0].degraded).as_deref(), Some("object.status.phase == 'Broken'"));
+    assert_eq!(sources(&app.health[1].healthy).as_deref(), Some("'ok' in object.data"));
+    assert_eq!((&app.health[1].degraded, &app.health[1].suspended, &app.health[1].progressing), (&None, &None, &None));
     assert_eq!(app.spec["images"][1]["tag"], "7");
     assert_eq!(app.spec["sync"]["prune"], true);
     assert_eq!(app.spec["attempt"], 2);
@@ -208,6 +222,15 @@ fn a_bad_input_is_refused_at_its_line_column_and_field() {
         (MINIMAL, "1.4.0", "1.4.0\n  attempt: -1", (7, 12, "spec.attempt", "out of range")),
         (MINIMAL, "1.4.0", "1.4.0\n  attempt: 1.5", (7, 12, "spec.attempt", "a whole number is needed")),
         (MINIMAL, "1.4.0", "1.4.0\n  history: 51", (7, 12, "spec.history", "out of range")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: pod, healthy: 'true'}]", (7, 19, "spec.health[0].kind", "`pod` is no kind")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, healthy: true}]", (7, 33, "spec.health[0].healthy", "`true` is a boolean in YAML")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, group: apps/v1, healthy: 'true'}]", (7, 31, "spec.health[0].group", "`apps/v1` is no API group")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, healthy: objct.a == 1}]", (7, 33, "spec.health[0].healthy", "unknown name `objct`")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, healthy: 'object.a = 1'}]", (7, 33, "spec.health[0].healthy", "`=` is no operator")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, degraded: 'false'}]", (7, 19, "spec.health[0].kind", "would never be healthy")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, healthy: 'true'}, {kind: Pod, healthy: 'true'}]", (7, 49, "spec.health[1].kind", "Pod has two rules")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: [{kind: Pod, current: 'true', healthy: 'true'}]", (7, 24, "spec.health[0].current", "unknown field `current`")),
+        (MINIMAL, "1.4.0", "1.4.0\n  health: {kind: Pod}", (7, 11, "spec.health", "is a mapping, a list is needed")),
         (MINIMAL, "1.4.0", "1.4.0\n  deletion: Orphan", (7, 13, "spec.deletion", "is not orphan or cascade")),
         (MINIMAL, "1.4.0", "1.4.0\n  sync: {prune: yes}", (7, 17, "spec.sync.prune", "neither true nor false")),
         (MINIMAL, "1.4.0", "1.4.0\n  sync: {prune: \"true\"}", (7, 17, "spec.sync.prune", "neither true nor false")),
@@ -519,6 +542,8 @@ fn sample(schema: &serde_json::Value, path: &str) -> serde_json::Value {
         (Some("boolean"), _) => json!(true),
         (Some("string"), "bake" | "timeout" | "interval" | "revertTimeout") => json!("30s"),
         (Some("string"), "digest") => json!(format!("sha256:{}", "0".repeat(64))),
+        (Some("string"), "kind") => json!("Widget"),
+        (Some("string"), "healthy" | "degraded" | "suspended" | "progressing") => json!("true"),
         (Some("string"), _) => json!("label"),
         (None, "replicas") => json!("all"),
         (None, _) => sample(&schema["oneOf"][1], path),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Digest, ObjectKey, ReleaseRef, Revision, WavePlan};
+use super::{Digest, HealthRule, ObjectKey, ReleaseRef, Revision, WavePlan};
 
 /// The name of an Application; unique per agent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,8 @@ pub struct Application {
     pub rollback: RollbackPolicy,
     /// Who may pause a rollout by `kubectl rollout pause`.
     pub pause: PausePolicy,
+    /// Rules of its own for the health of objects, by kind.
+    pub health: Vec<HealthRule>,
     /// Past releases to keep, 1 to 50.
     pub history_max: u32,
     /// The file that declares it, relative to the repository's root.

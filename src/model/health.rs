@@ -1,5 +1,8 @@
 //! Health in Argo CD's words and order.
 
+use super::GroupKind;
+use crate::expression::Expression;
+
 /// Health of one object or of an application, best first: the order in which Argo CD takes the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HealthStatus {
@@ -53,4 +56,24 @@ impl Health {
     pub fn healthy() -> Self {
         Self::new(HealthStatus::Healthy, "")
     }
+}
+
+/// How an Application has the objects of one kind judged: expressions over the live object, called `object`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthRule {
+    /// Whose rule it is.
+    pub kind: GroupKind,
+    /// When an object is Degraded; asked first.
+    pub degraded: Option<Expression>,
+    /// When it is Suspended.
+    pub suspended: Option<Expression>,
+    /// When it is Healthy.
+    pub healthy: Option<Expression>,
+    /// When it is Progressing; it is, too, when none of them holds.
+    pub progressing: Option<Expression>,
+}
+
+impl HealthRule {
+    /// What an expression may name.
+    pub const VARIABLES: [&str; 1] = ["object"];
 }

@@ -23,7 +23,7 @@ pub use application::{
     SourcePath, SyncPolicy,
 };
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
-pub use health::{Health, HealthStatus};
+pub use health::{Health, HealthRule, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
 pub use lease::{Claim, Lease};
 pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey};

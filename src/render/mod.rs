@@ -270,6 +270,7 @@ mod tests {
             deletion: Deletion::Orphan,
             rollback: RollbackPolicy::Automatic,
             pause: PausePolicy::Agent,
+            health: Vec::new(),
             history_max: 10,
             declared_in: "app.yaml".to_owned(),
             spec: Arc::new(Value::Null),

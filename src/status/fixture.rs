@@ -102,6 +102,7 @@ pub(crate) fn application(name: &str) -> Application {
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
+        health: Vec::new(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
         spec: Arc::new(serde_json::json!({})),

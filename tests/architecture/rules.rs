@@ -13,11 +13,12 @@ use super::text::{
 /// Two things differ from a plain "those before it": `status` stands early, because the report that a pass makes lives
 /// there and `world` shows it; and `store` holds persistence formats as pure code, so that a simulated world can share them.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("model", &[]),
+    ("expression", &[]),
+    ("model", &["expression"]),
     ("mutants", &[]),
     ("status", &["model"]),
     ("world", &["model", "status"]),
-    ("declare", &["model", "world"]),
+    ("declare", &["expression", "model", "world"]),
     ("render", &["model", "world", "declare"]),
     ("health", &["model"]),
     ("observe", &["mutants", "model", "world", "health"]),
@@ -37,7 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Folders whose code is a function of its arguments.
 const PURE: &[&str] =
-    &["model", "declare", "render", "stage", "observe", "diff", "health", "decide", "status", "store"];
+    &["expression", "model", "declare", "render", "stage", "observe", "diff", "health", "decide", "status", "store"];
 
 /// What pure code does not contain, and why.
 const NOT_PURE: &[(&str, &str)] = &[

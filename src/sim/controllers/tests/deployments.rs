@@ -21,7 +21,7 @@ fn a_first_rollout_completes_with_owned_and_labelled_pods() {
     assert!(workload.is_complete() && workload.is_spec_complete());
     assert_eq!(workload.counts().others_ready + workload.counts().new_ready, 10);
     assert_eq!(play.condition("Progressing").unwrap().1, "NewReplicaSetAvailable");
-    assert_eq!(crate::health::health(&play.web()).unwrap().status, crate::model::HealthStatus::Healthy);
+    assert_eq!(crate::health::health(&play.web(), &[]).unwrap().status, crate::model::HealthStatus::Healthy);
     let before = play.api.revision();
     play.run_for(Millis::from_seconds(3600));
     assert_eq!(play.api.revision(), before, "a complete Deployment is left alone");
