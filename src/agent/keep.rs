@@ -16,10 +16,11 @@ use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
 
-/// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows.
-pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
+/// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows. An error
+/// says that the record is not known yet.
+pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
     if app.history.record.is_none() && app.unusable.is_none() && !is_planted(Mutant::FirstSyncAfterLoss) {
-        recover::recover(context, app).await;
+        recover::recover(context, app).await?;
     }
     if app.is_rolling() && !app.knows_kept {
         // After a restart: which Releases are kept is needed to drop the oldest ones later.
@@ -45,6 +46,7 @@ pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) {
             }
         }
     }
+    Ok(())
 }
 
 /// Whether the custom resource says what Git declares, so that no write is due for that alone.
@@ -258,13 +260,17 @@ pub(super) async fn kept<W: World>(context: &Context<W>, app: &App) -> Result<BT
 }
 
 /// The Release that was kept last, other than this one: a rollout keeps its Stable and then its Target.
-pub(super) async fn newest_but<W: World>(context: &Context<W>, app: &App, target: Digest) -> Option<Digest> {
-    let parts = parts(context, app, None).await.ok()?;
+pub(super) async fn newest_but<W: World>(
+    context: &Context<W>,
+    app: &App,
+    target: Digest,
+) -> Result<Option<Digest>, ApiError> {
+    let parts = parts(context, app, None).await?;
     let others = parts.iter().filter_map(|part| {
         let digest = store::release::digest_of(part).filter(|digest| *digest != target)?;
         Some((part.text("/metadata/creationTimestamp").unwrap_or_default().to_owned(), digest))
     });
-    others.max().map(|(_, digest)| digest)
+    Ok(others.max().map(|(_, digest)| digest))
 }
 
 /// Reads a kept Release.

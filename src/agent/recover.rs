@@ -12,37 +12,38 @@ use crate::model::{Declared, Digest, Object, ObjectKey, Record, Release, Release
 use crate::observe::ownership;
 use crate::stage::{is_deployment, waits_for_batches};
 use crate::store;
-use crate::world::World;
+use crate::world::{ApiError, World};
 
-/// Fills in the record of an app that has none, when live objects tell what it must have been.
-pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) {
-    let (Some(next), Declared::Ready { target, .. }) = (app.next.clone(), app.declared.clone()) else { return };
+/// Fills in the record of an app that has none, when live objects tell what it must have been. As long as they cannot be
+/// read nothing may be decided: what runs would be taken for a first sync, or the Target for Stable.
+pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
+    let (Some(next), Declared::Ready { target, .. }) = (app.next.clone(), app.declared.clone()) else { return Ok(()) };
     let mut live = BTreeMap::new();
     for (key, object) in next.objects.iter().filter(|(key, _)| is_deployment(key) || waits_for_batches(key)) {
-        match context.world.get(key, &object.version).await {
-            Ok(Some(found)) => drop(live.insert(key.clone(), found)),
-            Ok(None) => {}
-            Err(error) => return tracing::warn!(application = %app.name, %error, "live objects cannot be read"),
+        if let Some(found) = context.world.get(key, &object.version).await? {
+            live.insert(key.clone(), found);
         }
     }
     let ours = |object: &&Object| object.annotation(ANNOTATION_OWNER) == Some(context.owner.as_str());
     let marked = live.values().find(ours).and_then(|object| Digest::parse(object.annotation(ANNOTATION_RELEASE)?));
     let Some(digest) = marked else {
-        return adopt(context, app, &next, &target, &live);
+        adopt(context, app, &next, &target, &live);
+        return Ok(());
     };
-    let kept = keep::kept(context, app).await.unwrap_or_default();
+    let kept = keep::kept(context, app).await?;
     // A workload in a hold carries the Target: Stable is then another kept Release.
     let is_held =
         live.values().any(|object| object.int("/spec/minReadySeconds") == Some(crate::observe::MIN_READY_SECONDS_HOLD));
-    let before = if is_held { keep::newest_but(context, app, digest).await } else { None };
+    let before = if is_held { keep::newest_but(context, app, digest).await? } else { None };
     let stable = before.unwrap_or(digest);
     app.history.kept.clone_from(&kept);
     let release = match stable == target.digest {
         true => Some((*next).clone()),
-        false => keep::restore(context, app, stable).await.ok().flatten(),
+        false => keep::restore(context, app, stable).await?,
     };
     let Some(release) = release else {
-        return adopt(context, app, &next, &target, &live);
+        adopt(context, app, &next, &target, &live);
+        return Ok(());
     };
     tracing::warn!(application = %app.name, version = %release.reference.version, "the record was lost and is rebuilt from the cluster");
     let inventory = release.objects.iter().map(|(key, object)| (key.clone(), object.version.clone())).collect();
@@ -51,6 +52,7 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) {
     app.releases.insert(stable, Arc::new(release));
     app.history.record = Some(record);
     app.is_saved = false;
+    Ok(())
 }
 
 /// Makes Stable's Release from what runs, when it is kept nowhere: an agent that ended right after a first sync had not

@@ -75,8 +75,7 @@ pub(super) async fn observe<W: World>(
         ask_about_templates(context, app, &mut live).await
     };
     if let Err(error) = read.await {
-        live.unreadable = Some(error.to_string());
-        trace.wake(crate::model::Millis(READ_RETRY_MILLIS).after(now));
+        unread(&mut live, &mut trace, &error, now);
     }
     let kick = (now.as_second() / KICK_SECONDS).to_string();
     let refused = live.workloads.iter().filter(|(_, workload)| workload.failure().is_some());
@@ -85,6 +84,12 @@ pub(super) async fn observe<W: World>(
         trace.wake(crate::model::Millis::from_seconds(2).after(now));
     }
     (live, trace)
+}
+
+/// What a pass needs could not be read: it decides nothing, and the next one comes soon.
+pub(super) fn unread(live: &mut Live, trace: &mut Trace, error: &ApiError, now: Timestamp) {
+    live.unreadable = Some(error.to_string());
+    trace.wake(crate::model::Millis(READ_RETRY_MILLIS).after(now));
 }
 
 /// Secrets are not watched, since a watch would need the right to read them all: each is read once by name.

@@ -29,8 +29,11 @@ pub struct Passed {
 /// Passes once over `app`. `seen` is what watches have shown of its objects.
 pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<ObjectKey, Object>) -> Passed {
     let now = context.world.now();
-    keep::load(context, &mut app).await; //                                         edge
-    let (live, mut trace) = sight::observe(context, &app, seen, now).await; //      edge
+    let loaded = keep::load(context, &mut app).await; //                            edge
+    let (mut live, mut trace) = sight::observe(context, &app, seen, now).await; //  edge
+    if let Err(error) = loaded {
+        sight::unread(&mut live, &mut trace, &error, now);
+    }
     let inputs = Inputs {
         owner: &context.owner,
         secret_key: &context.secret_key,

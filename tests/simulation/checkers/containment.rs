@@ -29,7 +29,12 @@ impl Containment {
         let id = rollout["id"].as_u64().unwrap_or_default();
         match self.rollout {
             Some((known, size)) if known == id => self.was_scaled |= size != n,
-            _ => (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, 0),
+            _ => {
+                // A record that was lost in the middle and made again begins with the pods that stand.
+                let is_lost = moment.story.has(|step| *step == Step::DeleteApplication);
+                let allowed = if is_lost { wanted(moment, rollout) } else { 0 };
+                (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, allowed);
+            }
         }
         let waves = waves(rollout);
         let index = usize::try_from(rollout["position"]["index"].as_u64().unwrap_or_default()).unwrap_or_default();
@@ -48,14 +53,9 @@ impl Containment {
             // What scaling by others adds is reported as exposure.
             return found;
         }
-        let target = text(rollout, "/target/version");
-        let wanted: u32 = moment
-            .standing
-            .sets()
-            .filter(|set| version(set) == target && !is_stable(rollout, set) && !is_edited(set))
-            .map(|set| number(set, "/spec/replicas"))
-            .sum();
+        let wanted = wanted(moment, rollout);
         if wanted > self.allowed {
+            let target = text(rollout, "/target/version");
             let at = position(rollout);
             let allowed = self.allowed;
             found.push((
@@ -67,6 +67,13 @@ impl Containment {
         }
         found
     }
+}
+
+/// Pods of the Target that ReplicaSets want.
+fn wanted(moment: &Moment<'_>, rollout: &serde_json::Value) -> u32 {
+    let target = text(rollout, "/target/version");
+    let is_counted = |set: &&serde_json::Value| version(set) == target && !is_stable(rollout, set) && !is_edited(set);
+    moment.standing.sets().filter(is_counted).map(|set| number(set, "/spec/replicas")).sum()
 }
 
 /// A hold is whole or not there: `minReadySeconds` is never the declared one while the hold's window stands.

@@ -16,6 +16,8 @@ const ON_ITS_WAY: Millis = Millis::from_seconds(15);
 pub(crate) struct Delivery {
     /// What each commit declares, by its number from 1: commits are numbered in order of time.
     versions: Vec<String>,
+    /// The parent of each commit, by number; empty where only the run knows in which order commits come.
+    parents: Vec<usize>,
     /// Commits that were observed and when, newest last.
     observed: VecDeque<(Timestamp, usize)>,
     target: Option<u64>,
@@ -29,13 +31,14 @@ impl Delivery {
             super::super::story::Moment::After(millis) => *millis,
             super::super::story::Moment::Commit(_) => u64::MAX,
         });
+        let parents = parents(&steps);
         let later = steps.into_iter().filter_map(|(_, step)| match step {
             Step::Declare(declared) | Step::Rewrite(_, declared) => Some(declared.version.clone()),
             Step::Empty => Some(String::new()),
             _ => None,
         });
         let versions = std::iter::once(story.first.version.clone()).chain(later).collect();
-        Self { versions, observed: VecDeque::new(), target: None }
+        Self { versions, parents, observed: VecDeque::new(), target: None }
     }
 
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
@@ -43,10 +46,16 @@ impl Delivery {
         if moment.commit.key.name == "tidegate-source" {
             let commit = text(after, "/data/commit");
             let number = usize::from_str_radix(commit.trim_start_matches('0'), 16).unwrap_or_default();
-            if self.observed.back().is_none_or(|(_, known)| *known != number) {
+            let known = self.observed.back().map(|(_, known)| *known);
+            if known != Some(number) {
                 self.observed.push_back((moment.commit.at, number));
             }
-            return Vec::new();
+            return match known {
+                Some(known) if !self.descends(number, known) => {
+                    vec![("S6", format!("commit {number} is followed and does not descend from {known}"))]
+                }
+                Some(_) | None => Vec::new(),
+            };
         }
         if moment.commit.key.kind.kind != "Application" {
             return Vec::new();
@@ -80,4 +89,36 @@ impl Delivery {
             ),
         )]
     }
+
+    /// Whether commit `number` is `ancestor` or descends from it, as far as the story tells.
+    fn descends(&self, number: usize, ancestor: usize) -> bool {
+        let mut at = number;
+        while at > ancestor {
+            let Some(parent) = self.parents.get(at - 1) else { return true };
+            at = *parent;
+        }
+        at == ancestor
+    }
+}
+
+/// The parent of each commit, by its number from 1; 0 is before the first.
+fn parents(steps: &[&(super::super::story::Moment, Step)]) -> Vec<usize> {
+    let mut parents = vec![0];
+    let mut head = 1;
+    for (moment, step) in steps {
+        let parent = match step {
+            Step::Declare(_) | Step::Empty => head,
+            Step::Rewrite(back, _) => {
+                if matches!(moment, super::super::story::Moment::Commit(_)) {
+                    return Vec::new();
+                }
+                (0..*back)
+                    .fold(head, |at: usize, _| at.checked_sub(1).and_then(|at| parents.get(at)).copied().unwrap_or(0))
+            }
+            _ => continue,
+        };
+        parents.push(parent);
+        head = parents.len();
+    }
+    parents
 }

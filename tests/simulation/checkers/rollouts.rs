@@ -74,6 +74,12 @@ impl Rollouts {
         }
         if moment.before().is_none() && self.has_run {
             // Somebody deleted the resource, and it is written anew from what is remembered: that is where it begins again.
+            if text(now, "/lane") == "firstSync" && moment.standing.deployment().is_some() {
+                found.push((
+                    "S3",
+                    "an app that ran already is taken for a first sync, its resource being lost".to_owned(),
+                ));
+            }
             self.place = Some(place);
             self.was_ready = false;
             return;
