@@ -6,10 +6,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::decide::Failure;
-use crate::model::{AppName, Application, Declared, Digest, History, Object, ObjectKey, Release, Timestamp};
+use crate::model::{AppName, Application, Declared, Digest, History, Millis, Object, ObjectKey, Release, Timestamp};
 use crate::observe::Applied;
 use crate::stage::Stage;
 use crate::status::AppView;
+
+/// A rollout is looked at every five seconds at least; when three looks are missing, nobody was there.
+const ATTENDED_FOR: Millis = Millis::from_seconds(15);
 
 /// One app.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct App {
     pub failures: BTreeMap<ObjectKey, Failure>,
     /// When drift was corrected, by object, newest last.
     pub corrections: BTreeMap<ObjectKey, Vec<Timestamp>>,
+    /// When its objects were last looked at with success.
+    pub looked_at: Option<Timestamp>,
     /// The status as last written.
     pub status: Option<Value>,
     /// When it was last written.
@@ -68,6 +73,7 @@ impl App {
             staged: Stage::default(),
             failures: BTreeMap::new(),
             corrections: BTreeMap::new(),
+            looked_at: None,
             status: None,
             status_at: None,
             view: None,
@@ -122,15 +128,34 @@ impl App {
         }
     }
 
-    /// Every object that the app has to do with, with its API version.
+    /// Every object that the app has to do with, with its API version: what Git says comes before what is recorded. In
+    /// order, each once.
     #[must_use]
-    pub fn keys(&self) -> BTreeMap<ObjectKey, String> {
-        let mut keys = self.history.record.as_ref().map(|record| record.inventory.clone()).unwrap_or_default();
-        let releases = self.releases.values().chain(&self.next);
-        for (key, object) in releases.flat_map(|release| &release.objects) {
-            keys.insert(key.clone(), object.version.clone());
-        }
+    pub fn keys(&self) -> Vec<(&ObjectKey, &str)> {
+        self.keys_of(|_| true)
+    }
+
+    /// The same, of these objects only.
+    #[must_use]
+    pub fn keys_of(&self, is_wanted: fn(&ObjectKey) -> bool) -> Vec<(&ObjectKey, &str)> {
+        let releases = self.next.iter().chain(self.releases.values().rev());
+        let objects = releases.flat_map(|release| &release.objects).map(|(key, object)| (key, object.version.as_str()));
+        let inventory = self.history.record.iter().flat_map(|record| &record.inventory);
+        let inventory = inventory.map(|(key, version)| (key, version.as_str()));
+        let mut keys: Vec<_> = objects.chain(inventory).filter(|(key, _)| is_wanted(key)).collect();
+        // Runs that are in order already: merging them costs little more than reading them.
+        keys.sort_by_key(|(key, _)| *key);
+        keys.dedup_by_key(|(key, _)| *key);
         keys
+    }
+
+    /// Notes that the app's objects were looked at. Time limits of waves count from where looks come without a break.
+    pub fn attend(&mut self, now: Timestamp) {
+        let is_unbroken = self.looked_at.is_some_and(|last| !ATTENDED_FOR.has_passed(last, now));
+        if !is_unbroken {
+            self.history.attended_since = Some(now);
+        }
+        self.looked_at = Some(now);
     }
 
     /// Drops Releases from memory that nothing refers to.

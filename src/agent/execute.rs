@@ -10,7 +10,7 @@ use crate::model::marks::{
     ANNOTATION_CONTENT, ANNOTATION_OWNER, ANNOTATION_RELEASE, FIELD_MANAGER, LABEL_APPLICATION, REPLICAS_MANAGER,
 };
 use crate::model::{Action, Measurement, Millis, Object, ObjectKey, Outcome, Timestamp, Verdict};
-use crate::observe::Applied;
+use crate::observe::{Applied, Live};
 use crate::stage::{Stage, projection};
 use crate::world::{ApiError, ApplyOptions, Preconditions, World};
 
@@ -27,6 +27,7 @@ pub(super) async fn execute<W: World>(
     app: &mut App,
     actions: Vec<Action>,
     stage: &Stage,
+    live: &Live,
     trace: &mut Trace,
 ) {
     let has_writes = actions.iter().any(|action| !matches!(action, Action::Measure { .. } | Action::Notice(_)));
@@ -38,7 +39,7 @@ pub(super) async fn execute<W: World>(
         trace.notices.extend(notice);
         for outcome in outcomes {
             has_failed |= matches!(outcome, Outcome::Failed { .. });
-            remember(app, outcome, stage, trace, now);
+            remember(app, outcome, stage, live, trace, now);
         }
     }
     // What was written shows in the next pass, which comes at once: events of our own writes are known already. Only what
@@ -107,7 +108,7 @@ async fn failed<W: World>(context: &Context<W>, key: ObjectKey, version: &str, e
         return match context.world.get(&key, version).await {
             Ok(Some(object)) if *error == ApiError::Conflict => vec![Outcome::Seen(object)],
             Ok(Some(object)) => vec![Outcome::Seen(object), failure],
-            Ok(None) => vec![Outcome::Deleted(key)],
+            Ok(None) => vec![Outcome::Absent(key)],
             Err(_) => vec![failure],
         };
     }
@@ -133,7 +134,7 @@ async fn yield_replicas<W: World>(
 async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -> Vec<Outcome> {
     let live = match context.world.get(&key, version).await {
         Ok(Some(live)) => live,
-        Ok(None) => return vec![Outcome::Deleted(key)],
+        Ok(None) => return vec![Outcome::Absent(key)],
         Err(error) => return failed(context, key, version, &error).await,
     };
     let mut operations =
@@ -177,7 +178,7 @@ async fn measure<W: World>(
     }
 }
 
-fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, now: Timestamp) {
+fn remember(app: &mut App, outcome: Outcome, stage: &Stage, live: &Live, trace: &mut Trace, now: Timestamp) {
     match outcome {
         Outcome::Applied(object) => {
             app.failures.remove(&object.key);
@@ -201,6 +202,12 @@ fn remember(app: &mut App, outcome: Outcome, stage: &Stage, trace: &mut Trace, n
             app.failures.remove(&key);
             app.applied.remove(&key);
             trace.gone.push(key);
+        }
+        Outcome::Absent(key) => {
+            app.failures.remove(&key);
+            app.applied.remove(&key);
+            let known = live.objects.get(&key).map(Object::resource_version).unwrap_or_default().to_owned();
+            trace.absent.push((key, known));
         }
         Outcome::Kept(digest) => {
             app.failures.remove(&own(app));

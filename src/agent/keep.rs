@@ -16,8 +16,8 @@ use crate::store;
 use crate::telemetry::StateWrite;
 use crate::world::{ApiError, Part, Preconditions, Scope, World};
 
-/// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows. An error
-/// says that the record is not known yet.
+/// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows. An
+/// error means that it cannot be told whether there was a record: such an app must not be taken for a new one.
 pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
     if app.history.record.is_none() && app.unusable.is_none() && !is_planted(Mutant::FirstSyncAfterLoss) {
         recover::recover(context, app).await?;
@@ -283,7 +283,7 @@ pub(super) async fn restore<W: World>(
     if parts.is_empty() {
         return Ok(None);
     }
-    store::release::restore(&parts).map(Some).map_err(|error| ApiError::Server(error.to_string()))
+    store::release::restore(&parts).map(Some).map_err(|error| ApiError::Invalid(error.to_string()))
 }
 
 /// Drops a kept Release.

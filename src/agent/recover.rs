@@ -1,21 +1,20 @@
 //! A record that was lost, or never was, is made from what the cluster shows: an app whose objects carry our marks is
 //! never taken for a first sync, and objects that run already are kept as Stable before anything changes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{App, Context, keep};
 use crate::model::marks::{
     ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER, ANNOTATION_RELEASE, LABEL_APPLICATION,
 };
-use crate::model::{Declared, Digest, Object, ObjectKey, Record, Release, ReleaseRef};
+use crate::model::{Declared, Digest, GroupKind, Inventory, Object, ObjectKey, Record, Release, ReleaseRef};
 use crate::observe::ownership;
 use crate::stage::{is_deployment, waits_for_batches};
 use crate::store;
-use crate::world::{ApiError, World};
+use crate::world::{ApiError, Scope, World};
 
-/// Fills in the record of an app that has none, when live objects tell what it must have been. As long as they cannot be
-/// read nothing may be decided: what runs would be taken for a first sync, or the Target for Stable.
+/// Fills in the record of an app that has none, when live objects tell what it must have been.
 pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
     let (Some(next), Declared::Ready { target, .. }) = (app.next.clone(), app.declared.clone()) else { return Ok(()) };
     let mut live = BTreeMap::new();
@@ -34,24 +33,89 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Re
     // A workload in a hold carries the Target: Stable is then another kept Release.
     let is_held =
         live.values().any(|object| object.int("/spec/minReadySeconds") == Some(crate::observe::MIN_READY_SECONDS_HOLD));
-    let before = if is_held { keep::newest_but(context, app, digest).await? } else { None };
+    let before = match is_held {
+        true => match beside(context, &live, digest).await? {
+            Some(stable) if kept.contains(&stable) => Some(stable),
+            Some(_) | None => keep::newest_but(context, app, digest).await?,
+        },
+        false => None,
+    };
     let stable = before.unwrap_or(digest);
     app.history.kept.clone_from(&kept);
     let release = match stable == target.digest {
         true => Some((*next).clone()),
-        false => keep::restore(context, app, stable).await?,
+        false => readable(keep::restore(context, app, stable).await)?,
     };
     let Some(release) = release else {
         adopt(context, app, &next, &target, &live);
         return Ok(());
     };
     tracing::warn!(application = %app.name, version = %release.reference.version, "the record was lost and is rebuilt from the cluster");
-    let inventory = release.objects.iter().map(|(key, object)| (key.clone(), object.version.clone())).collect();
+    let mut inventory: Inventory =
+        release.objects.iter().map(|(key, object)| (key.clone(), object.version.clone())).collect();
+    add_leftovers(context, app, &kept, &mut inventory).await?;
     let record =
         Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
     app.releases.insert(stable, Arc::new(release));
     app.history.record = Some(record);
     app.is_saved = false;
+    Ok(())
+}
+
+/// The Release beside a Target in a hold: that of most other pods. ReplicaSets carry the annotations that their Deployment
+/// had when it last made them its own. (The Release that was kept last may be one that failed.)
+async fn beside<W: World>(
+    context: &Context<W>,
+    live: &BTreeMap<ObjectKey, Object>,
+    target: Digest,
+) -> Result<Option<Digest>, ApiError> {
+    let mut pods: BTreeMap<Digest, i64> = BTreeMap::new();
+    for object in live.values().filter(|object| is_deployment(&object.key)) {
+        let kind = GroupKind::new("apps", "ReplicaSet");
+        let scope = Scope { kind, version: "v1".to_owned(), namespace: Some(object.key.namespace.clone()) };
+        let listed = context.world.list(&scope, "").await?;
+        for set in listed.items.iter().filter(|set| set.text("/metadata/ownerReferences/0/uid") == Some(object.uid())) {
+            let release = set.annotation(ANNOTATION_RELEASE).and_then(Digest::parse);
+            if let Some(release) = release.filter(|release| *release != target) {
+                *pods.entry(release).or_default() += set.int("/spec/replicas").unwrap_or_default();
+            }
+        }
+    }
+    Ok(pods.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count).map(|(release, _)| release))
+}
+
+/// A kept Release that is damaged counts as one that is not kept; one that could not be read just now does not.
+fn readable(restored: Result<Option<Release>, ApiError>) -> Result<Option<Release>, ApiError> {
+    match restored {
+        Err(ApiError::Invalid(_)) => Ok(None),
+        other => other,
+    }
+}
+
+/// Adds what other kept Releases brought and what still stands under our marks: a rollout that was under way may have
+/// added objects that Stable does not have, and nothing else tells of them.
+async fn add_leftovers<W: World>(
+    context: &Context<W>,
+    app: &App,
+    kept: &BTreeSet<Digest>,
+    inventory: &mut Inventory,
+) -> Result<(), ApiError> {
+    for digest in kept {
+        let Some(release) = readable(keep::restore(context, app, *digest).await)? else { continue };
+        for (key, object) in &release.objects {
+            if inventory.contains_key(key) {
+                continue;
+            }
+            let live = context.world.get(key, &object.version).await?;
+            let is_ours = |live: Object| {
+                live.annotation(ANNOTATION_OWNER) == Some(context.owner.as_str())
+                    && live.label(LABEL_APPLICATION) == Some(app.name.as_str())
+            };
+            if live.is_some_and(is_ours) {
+                inventory.insert(key.clone(), object.version.clone());
+            }
+        }
+    }
     Ok(())
 }
 

@@ -10,10 +10,11 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::event::{Done, Ended, Office};
+use super::sight::is_secret;
 use super::source::Source;
 use super::start::Started;
 use super::tick::{Passed, tick};
-use super::{App, Context, Pace, keep, observed};
+use super::{App, Context, Pace, keep};
 use crate::model::{AppName, Declared, Deletion, Millis, Object, ObjectKey, Timestamp};
 use crate::observe::{Cache, is_newer};
 use crate::world::{Event, Kinds, Scope, Snapshot, World};
@@ -126,7 +127,6 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Runs until the process is asked to end, or this term is over.
     pub(super) async fn run(&mut self, epoch: u64) -> Ended {
-        self.proven = observed::recall(&self.context).await;
         loop {
             if self.office.borrow_and_update().epoch() != Some(epoch) {
                 return Ended::Deposed;
@@ -246,11 +246,8 @@ impl<W: World + 'static> Scheduler<W> {
         }
         self.declare(&mut app);
         let keys = app.keys();
-        let scopes: BTreeSet<Scope> = keys
-            .iter()
-            .filter(|(key, _)| !key.kind.is("", "Secret"))
-            .map(|(key, version)| whole(key, version))
-            .collect();
+        let scopes: BTreeSet<Scope> =
+            keys.iter().filter(|(key, _)| !is_secret(key)).map(|(key, version)| whole(key, version)).collect();
         let missing: Vec<Scope> = scopes.into_iter().filter(|scope| !self.cache.has(scope)).collect();
         if !missing.is_empty() {
             self.slots.entry(name.clone()).or_default().app = Some(app);
@@ -260,7 +257,7 @@ impl<W: World + 'static> Scheduler<W> {
             return;
         }
         self.due.remove(name);
-        let seen = keys.keys().filter_map(|key| Some((key.clone(), self.cache.get(key)?.clone()))).collect();
+        let seen = keys.iter().filter_map(|(key, _)| Some(((*key).clone(), self.cache.get(key)?.clone()))).collect();
         let context = Arc::clone(&self.context);
         self.passes += 1;
         self.work.push(Box::pin(async move {
@@ -313,9 +310,10 @@ impl<W: World + 'static> Scheduler<W> {
 
     fn passed(&mut self, passed: Passed) {
         self.passes -= 1;
-        let Passed { app, learned, gone, notices, wake_at, is_forgotten } = passed;
+        let Passed { app, learned, gone, absent, notices, wake_at, is_forgotten } = passed;
         learned.into_iter().for_each(|object| self.cache.learn(object));
         gone.iter().for_each(|key| self.cache.unlearn(key));
+        absent.iter().for_each(|(key, known)| self.cache.remove(key, known));
         for notice in notices {
             let context = Arc::clone(&self.context);
             self.notices += 1;

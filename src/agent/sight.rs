@@ -24,8 +24,10 @@ const READ_AFTER: crate::model::Millis = crate::model::Millis::from_seconds(3);
 pub(super) struct Trace {
     /// Newer objects than the cache may hold.
     pub(super) learned: Vec<Object>,
-    /// Objects seen to be gone.
+    /// Objects whose deletion was accepted.
     pub(super) gone: Vec<ObjectKey>,
+    /// Objects that a read by name showed not to exist.
+    pub(super) absent: Vec<(ObjectKey, String)>,
     /// Events to write.
     pub(super) notices: Vec<Object>,
     /// Whether the next pass is due at once.
@@ -51,8 +53,8 @@ impl Trace {
         for at in [decided, publish_at].into_iter().flatten() {
             self.wake(at);
         }
-        let Self { learned, gone, notices, again: _, wake_at, is_forgotten } = self;
-        Passed { app, learned, gone, notices, wake_at, is_forgotten }
+        let Self { learned, gone, absent, notices, again: _, wake_at, is_forgotten } = self;
+        Passed { app, learned, gone, absent, notices, wake_at, is_forgotten }
     }
 }
 
@@ -60,6 +62,7 @@ impl Trace {
 pub(super) async fn observe<W: World>(
     context: &Context<W>,
     app: &App,
+    loaded: Result<(), ApiError>,
     seen: BTreeMap<ObjectKey, Object>,
     now: Timestamp,
 ) -> (Live, Trace) {
@@ -70,12 +73,14 @@ pub(super) async fn observe<W: World>(
         return (live, trace);
     }
     let read = async {
+        loaded?;
         read_secrets(context, app, &mut live, &mut trace).await?;
         read_workloads(context, app, &mut live, &mut trace, now).await?;
         ask_about_templates(context, app, &mut live).await
     };
     if let Err(error) = read.await {
-        unread(&mut live, &mut trace, &error, now);
+        live.unreadable = Some(error.to_string());
+        trace.wake(crate::model::Millis(READ_RETRY_MILLIS).after(now));
     }
     let kick = (now.as_second() / KICK_SECONDS).to_string();
     let refused = live.workloads.iter().filter(|(_, workload)| workload.failure().is_some());
@@ -86,12 +91,6 @@ pub(super) async fn observe<W: World>(
     (live, trace)
 }
 
-/// What a pass needs could not be read: it decides nothing, and the next one comes soon.
-pub(super) fn unread(live: &mut Live, trace: &mut Trace, error: &ApiError, now: Timestamp) {
-    live.unreadable = Some(error.to_string());
-    trace.wake(crate::model::Millis(READ_RETRY_MILLIS).after(now));
-}
-
 /// Secrets are not watched, since a watch would need the right to read them all: each is read once by name.
 async fn read_secrets<W: World>(
     context: &Context<W>,
@@ -99,22 +98,27 @@ async fn read_secrets<W: World>(
     live: &mut Live,
     trace: &mut Trace,
 ) -> Result<(), ApiError> {
-    for (key, version) in app.keys() {
-        if !key.kind.is("", "Secret") || live.objects.contains_key(&key) {
+    for (key, version) in app.keys_of(is_secret) {
+        if live.objects.contains_key(key) {
             continue;
         }
-        if let Some(object) = context.world.get(&key, &version).await? {
+        if let Some(object) = context.world.get(key, version).await? {
             let object = without_data(object);
             trace.learned.push(object.clone());
-            live.objects.insert(key, object);
+            live.objects.insert(key.clone(), object);
         }
     }
     Ok(())
 }
 
+/// Whether it is a Secret.
+pub(super) fn is_secret(key: &ObjectKey) -> bool {
+    key.kind.is("", "Secret")
+}
+
 /// A Secret without what makes it one: contents are never kept in memory.
 pub(super) fn without_data(object: Object) -> Object {
-    if !object.key.kind.is("", "Secret") {
+    if !is_secret(&object.key) {
         return object;
     }
     let mut body = (*object.body).clone();
@@ -161,7 +165,7 @@ async fn read_workloads<W: World>(
             let (fresh, sets, pods) = reads.await?;
             let Some(fresh) = fresh else {
                 live.objects.remove(&key);
-                trace.gone.push(key);
+                trace.absent.push((key, object.resource_version().to_owned()));
                 continue;
             };
             if fresh.resource_version() != object.resource_version() {

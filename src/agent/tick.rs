@@ -16,8 +16,10 @@ pub struct Passed {
     pub app: App,
     /// Objects that answers to reads and writes have shown, newer than the cache may be.
     pub learned: Vec<Object>,
-    /// Objects that were seen to be gone.
+    /// Objects whose deletion was accepted.
     pub gone: Vec<ObjectKey>,
+    /// Objects that a read by name showed not to exist, each with the resourceVersion in which this pass knew it.
+    pub absent: Vec<(ObjectKey, String)>,
     /// Events to write.
     pub notices: Vec<Object>,
     /// When to look again without being told to.
@@ -30,9 +32,9 @@ pub struct Passed {
 pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<ObjectKey, Object>) -> Passed {
     let now = context.world.now();
     let loaded = keep::load(context, &mut app).await; //                            edge
-    let (mut live, mut trace) = sight::observe(context, &app, seen, now).await; //  edge
-    if let Err(error) = loaded {
-        sight::unread(&mut live, &mut trace, &error, now);
+    let (live, mut trace) = sight::observe(context, &app, loaded, seen, now).await; // edge
+    if live.unreadable.is_none() {
+        app.attend(now);
     }
     let inputs = Inputs {
         owner: &context.owner,
@@ -61,10 +63,13 @@ pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<O
         is_mirrored: keep::is_mirrored(&app),
         now,
     }); //                                                                          pure
+    if decision.is_waiting {
+        app.history.attended_since = Some(now);
+    }
     if let Some(record) = decision.record {
         keep::save(context, &mut app, record, decision.is_lazy, &mut trace).await; // edge: the intent ends the pass
     } else {
-        execute::execute(context, &mut app, decision.actions, &stage, &mut trace).await; // edge
+        execute::execute(context, &mut app, decision.actions, &stage, &live, &mut trace).await; // edge
     }
     // An app at rest is passed over seldom: what it would save is not worth a copy of its objects.
     app.staged = if app.is_rolling() { stage } else { Stage::default() };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::event::Done;
 use super::schedule::{RETRY, Scheduler};
+use super::sight::is_secret;
 use super::{App, takeover};
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Timestamp};
@@ -35,7 +36,7 @@ impl<W: World + 'static> Scheduler<W> {
             return;
         }
         let namespaces: BTreeSet<String> =
-            app.keys().into_keys().filter(crate::stage::is_deployment).map(|key| key.namespace).collect();
+            app.keys_of(crate::stage::is_deployment).into_iter().map(|(key, _)| key.namespace.clone()).collect();
         for namespace in namespaces {
             for (group, kind) in [("apps", "ReplicaSet"), ("", "Pod")] {
                 let scope = Scope {
@@ -56,7 +57,7 @@ impl<W: World + 'static> Scheduler<W> {
             .values()
             .filter_map(|slot| slot.app.as_ref())
             .filter(|app| app.is_rolling())
-            .flat_map(|app| app.keys().into_keys().map(|key| key.namespace))
+            .flat_map(|app| app.keys().into_iter().map(|(key, _)| key.namespace.clone()))
             .collect();
         let all_here = self.slots.values().all(|slot| slot.app.is_some());
         let is_pods = |scope: &&Scope| scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod");
@@ -241,9 +242,9 @@ impl<W: World + 'static> Scheduler<W> {
     pub(super) fn forget_secrets(&mut self, now: Timestamp) {
         for (name, slot) in &self.slots {
             let Some(app) = &slot.app else { continue };
-            let secrets: Vec<ObjectKey> = app.keys().into_keys().filter(|key| key.kind.is("", "Secret")).collect();
+            let secrets = app.keys_of(is_secret);
             if !secrets.is_empty() {
-                secrets.iter().for_each(|key| self.cache.unlearn(key));
+                secrets.iter().for_each(|(key, _)| self.cache.unlearn(key));
                 self.due.entry(name.clone()).or_insert(now);
             }
         }

@@ -81,6 +81,8 @@ pub struct Decision {
     pub actions: Vec<Action>,
     /// What to say.
     pub report: Report,
+    /// Whether a person keeps the rollout from going on: that time counts against no limit.
+    pub is_waiting: bool,
     /// When to look again without being told to.
     pub wake_at: Option<Timestamp>,
 }
@@ -110,6 +112,7 @@ struct Draft<'a> {
     record: Record,
     has_moved: bool,
     is_lazy: bool,
+    is_waiting: bool,
     actions: Vec<Action>,
     wake_at: Option<Timestamp>,
     phase: crate::status::Phase,
@@ -125,6 +128,7 @@ impl<'a> Draft<'a> {
             record: s.history.record.clone().unwrap_or_default(),
             has_moved: false,
             is_lazy: false,
+            is_waiting: false,
             actions: Vec::new(),
             wake_at: None,
             phase: crate::status::Phase::Idle,
@@ -160,6 +164,7 @@ impl<'a> Draft<'a> {
         let needs_write = self.has_moved || (!self.s.is_mirrored && self.s.history.record.is_some());
         let actions = if needs_write { Vec::new() } else { self.actions };
         let record = needs_write.then_some(self.record);
-        Decision { record, is_lazy: self.is_lazy, actions, report, wake_at: self.wake_at }
+        let (is_lazy, is_waiting) = (self.is_lazy, self.is_waiting);
+        Decision { record, is_lazy, is_waiting, actions, report, wake_at: self.wake_at }
     }
 }

@@ -178,12 +178,12 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     }
     if let Some(key) = reconciling::paused_by_user(draft) {
         let fact = format!("{key} is paused by `kubectl rollout pause`: resume it to go on");
-        return stand_still(draft, index, record, wave.timeout, fact);
+        return stand_still(draft, index, record, fact);
     }
     if index + 1 < waves.len() && is_scaled_to_zero(draft, rollout) {
         let fact = "it was scaled to 0: Stable stands, and the wave starts again with the first pod".to_owned();
         reconciling::reconcile(draft);
-        return stand_still(draft, index, record, wave.timeout, fact);
+        return stand_still(draft, index, record, fact);
     }
     if !draft.s.changes.is_empty() {
         reconciling::report_contention(draft);
@@ -241,13 +241,12 @@ fn is_scaled_to_zero(draft: &Draft<'_>, rollout: &Rollout) -> bool {
     workloads.peek().is_some() && workloads.all(|workload| workload.n() == 0)
 }
 
-/// Somebody keeps the wave from going on, and may. That time does not count: the wave's start moves along, with few
-/// writes, and its gates start again afterwards.
-fn stand_still(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, timeout: Millis, fact: String) {
+/// Somebody keeps the wave from going on, and may. That time does not count, and its gates start again afterwards.
+fn stand_still(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, fact: String) {
     draft.phase = Phase::Waiting;
+    draft.is_waiting = true;
     draft.blocked_since(fact, record.started_at);
-    let is_stale = Millis(timeout.0 / 2).has_passed(record.started_at, draft.s.now);
-    if record.ready_at.is_some() || is_stale {
+    if record.ready_at.is_some() {
         restart_wave(draft, index, &record.name);
     }
 }
@@ -403,6 +402,7 @@ fn check_deadline(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp, wa
         }
     };
     let timeout = timeout.unwrap_or(crate::model::plan::WAVE_TIMEOUT_DEFAULT);
+    let since = draft.s.history.attended_since.map_or(since, |attended| attended.max(since));
     if timeout.has_passed(since, draft.s.now) && is_planted(Mutant::TimeoutPasses) {
         if let Position::Wave { index } = rollout.position {
             pass(draft, rollout, index, Vec::new());

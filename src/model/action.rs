@@ -78,8 +78,10 @@ pub enum Outcome {
     Changed(Object),
     /// Nothing was written; this is what stands there.
     Seen(Object),
-    /// The object is gone, or its deletion is under way.
+    /// Its deletion was accepted: it is gone, or its finalizers hold it.
     Deleted(ObjectKey),
+    /// It does not exist.
+    Absent(ObjectKey),
     /// A Release is kept.
     Kept(Digest),
     /// A Release is no longer kept.

@@ -43,6 +43,10 @@ pub struct History {
     pub request: Option<Request>,
     /// Digests whose Releases are kept in the cluster.
     pub kept: BTreeSet<Digest>,
+    /// Since when the app has been looked at without a break, nobody in its way: time limits count from here at the
+    /// earliest, so that a time without an agent, without an API server or with a person's pause fails no wave. Lost in a
+    /// crash, since nobody looks then.
+    pub attended_since: Option<Timestamp>,
 }
 
 /// A Release that failed.

@@ -133,9 +133,21 @@ impl Cache {
         }
     }
 
-    /// Forgets an object that was seen to be gone.
+    /// Forgets an object that no watch covers: it is read again when it is needed.
     pub fn unlearn(&mut self, key: &ObjectKey) {
         self.by_name.remove(key);
+    }
+
+    /// Forgets an object that a read by name showed not to exist, whose event its watch may have lost. `known` is the
+    /// resourceVersion that was known before that read: one that came to be known since was made anew.
+    pub fn remove(&mut self, key: &ObjectKey, known: &str) {
+        self.by_name.remove(key);
+        if let Some((_, collection)) = self.scopes.iter_mut().find(|(scope, _)| covers(scope, key)) {
+            let is_that_old = |object: &Object| !is_newer(object.resource_version(), known);
+            if collection.objects.get(key).is_some_and(is_that_old) {
+                collection.objects.remove(key);
+            }
+        }
     }
 
     /// The object, as far as watches and answers have shown it.
@@ -198,6 +210,18 @@ mod tests {
         assert_eq!(cache.fold(&scope(), Change::Deleted(object("x", "11"))), Folded::Known);
         assert!(matches!(cache.fold(&scope(), Change::Deleted(object("x", "13"))), Folded::News(Some(_))));
         assert_eq!(cache.get(&object("x", "0").key), None);
+    }
+
+    #[test]
+    fn an_object_that_a_read_shows_to_be_gone_goes_unless_it_was_made_anew_since() {
+        let mut cache = Cache::default();
+        cache.replace(&scope(), vec![object("x", "4"), object("y", "5")], "9");
+        let (x, y) = (object("x", "0").key, object("y", "0").key);
+        cache.fold(&scope(), Change::Stored(object("y", "12")));
+        cache.remove(&x, "4");
+        cache.remove(&y, "5");
+        assert_eq!(cache.get(&x), None);
+        assert_eq!(cache.get(&y).map(Object::resource_version), Some("12"));
     }
 
     #[test]

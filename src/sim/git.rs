@@ -68,6 +68,11 @@ impl Git {
         self.head.map(id)
     }
 
+    /// The subjects of all commits, in the order in which they were made: the first has the id 1.
+    pub fn subjects(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| node.subject.as_str())
+    }
+
     /// Whether `commit` is `ancestor` or descends from it.
     #[must_use]
     pub fn descends(&self, commit: &str, ancestor: &str) -> bool {

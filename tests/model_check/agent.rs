@@ -368,6 +368,8 @@ impl Agent {
                 .filter(|index| memory.kept & (1 << index) != 0)
                 .map(|index| self.digests[index])
                 .collect(),
+            // Limits are met at the earliest: a look without a break only moves them along.
+            attended_since: None,
         };
         let decision = decide(&Situation {
             declared: &Declared::Ready { application: Arc::clone(&entry.application), target: next.reference.clone() },

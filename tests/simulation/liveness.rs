@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use tidegate::model::{GroupKind, Millis, ObjectKey, Timestamp};
-use tidegate::sim::api::{Refusal, Verb};
-use tidegate::sim::{Act, Sim, When};
+use tidegate::sim::api::{Commit, Refusal, Verb};
+use tidegate::sim::{Act, Git, Sim, When};
 
 use super::checkers::{Checkers, is_settled};
 use super::declared::{Declared, SPACE};
@@ -22,10 +22,11 @@ fn second(first: &Declared) -> Declared {
 }
 
 /// Steps the world to its end, and hands every commit over.
-fn watch(sim: &mut Sim, until: Millis, mut see: impl FnMut(&tidegate::sim::api::Commit)) {
+fn watch(sim: &mut Sim, until: Millis, mut see: impl FnMut(&Git, &Commit)) {
     let end = until.after(Timestamp::from_second(1_800_000_000).expect("a moment"));
     while sim.step(end) {
-        sim.take_commits().iter().for_each(&mut see);
+        let commits = sim.take_commits();
+        sim.with(|_, _, git, _| commits.iter().for_each(|commit| see(git, commit)));
     }
 }
 
@@ -50,7 +51,8 @@ fn a_frozen_leader_is_replaced_in_time_and_writes_nothing_when_it_thaws() {
             let mut sim = story.open();
             let mut checkers = Checkers::new(&story);
             let (mut renewed, mut holder) = (None, String::new());
-            watch(&mut sim, Millis::from_seconds(150), |commit| {
+            watch(&mut sim, Millis::from_seconds(150), |git, commit| {
+                checkers.read(git);
                 checkers.see(commit);
                 let Some(lease) = commit.after.as_ref().filter(|_| commit.key.kind.kind == "Lease") else { return };
                 let now = text(&lease.body, "/spec/holderIdentity").to_owned();
@@ -94,7 +96,7 @@ fn a_watch_that_goes_silent_is_noticed_within_a_minute() {
         );
         let mut restored = None;
         let mut was_edited = None;
-        watch(&mut sim, Millis::from_seconds(240), |commit| {
+        watch(&mut sim, Millis::from_seconds(240), |_, commit| {
             if commit.key == key && commit.by.agent.is_none() {
                 was_edited = Some(commit.at);
             } else if commit.key == key && was_edited.is_some() {
@@ -118,7 +120,7 @@ fn completes_beside(stuck: impl FnOnce(&mut Sim)) -> Millis {
     files.extend(second(&plain.first).files());
     sim.plan(When::After(Millis(40_000)), Act::Commit { subject: "a bump".to_owned(), files });
     let mut completed = None;
-    watch(&mut sim, Millis::from_seconds(200), |commit| {
+    watch(&mut sim, Millis::from_seconds(200), |_, commit| {
         let Some(after) = commit.after.as_ref().filter(|_| commit.key == super::story::application()) else { return };
         if text(&after.body, "/record/stable/version") == "3.0.0" {
             completed.get_or_insert(commit.at);

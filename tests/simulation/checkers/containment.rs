@@ -10,6 +10,10 @@ use crate::simulation::story::Step;
 pub(crate) struct Containment {
     /// The rollout, and its size when it began.
     rollout: Option<(u64, u32)>,
+    /// What it rolls out.
+    target: String,
+    /// Whether somebody deleted the Application resource since.
+    was_deleted: bool,
     /// Whether somebody scaled since.
     was_scaled: bool,
     /// The most that the waves so far allowed.
@@ -19,6 +23,7 @@ pub(crate) struct Containment {
 impl Containment {
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
         // Who deletes the Application resource or the Deployment does not undo what the waves allowed.
+        self.was_deleted |= moment.commit.key.kind.kind == "Application" && moment.commit.after.is_none();
         let (Some(rollout), Some(deployment)) = (moment.standing.rollout(), moment.standing.deployment()) else {
             return Vec::new();
         };
@@ -30,10 +35,12 @@ impl Containment {
         match self.rollout {
             Some((known, size)) if known == id => self.was_scaled |= size != n,
             _ => {
-                // A record that was lost in the middle and made again begins with the pods that stand.
-                let is_lost = moment.story.has(|step| *step == Step::DeleteApplication);
-                let allowed = if is_lost { wanted(moment, rollout) } else { 0 };
+                // Made anew from what an agent finds, it begins again over the pods that stand.
+                let is_same = self.was_deleted && self.target == text(rollout, "/target/version");
+                let allowed = if is_same { self.allowed } else { 0 };
                 (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, allowed);
+                text(rollout, "/target/version").clone_into(&mut self.target);
+                self.was_deleted = false;
             }
         }
         let waves = waves(rollout);
@@ -53,9 +60,14 @@ impl Containment {
             // What scaling by others adds is reported as exposure.
             return found;
         }
-        let wanted = wanted(moment, rollout);
+        let target = text(rollout, "/target/version");
+        let wanted: u32 = moment
+            .standing
+            .sets()
+            .filter(|set| version(set) == target && !is_stable(rollout, set) && !is_edited(set))
+            .map(|set| number(set, "/spec/replicas"))
+            .sum();
         if wanted > self.allowed {
-            let target = text(rollout, "/target/version");
             let at = position(rollout);
             let allowed = self.allowed;
             found.push((
@@ -67,13 +79,6 @@ impl Containment {
         }
         found
     }
-}
-
-/// Pods of the Target that ReplicaSets want.
-fn wanted(moment: &Moment<'_>, rollout: &serde_json::Value) -> u32 {
-    let target = text(rollout, "/target/version");
-    let is_counted = |set: &&serde_json::Value| version(set) == target && !is_stable(rollout, set) && !is_edited(set);
-    moment.standing.sets().filter(is_counted).map(|set| number(set, "/spec/replicas")).sum()
 }
 
 /// A hold is whole or not there: `minReadySeconds` is never the declared one while the hold's window stands.

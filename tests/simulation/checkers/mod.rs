@@ -13,7 +13,8 @@ mod rollouts;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidegate::model::{Object, ObjectKey, Timestamp};
+use tidegate::model::{Millis, Object, ObjectKey, Timestamp};
+use tidegate::sim::Git;
 use tidegate::sim::api::Commit;
 
 pub(crate) use self::end::{is_settled, judge};
@@ -31,6 +32,9 @@ pub(crate) struct Violation {
     /// When.
     pub(crate) at: Timestamp,
 }
+
+/// A decision that was on its way when the world changed lands within this.
+const ON_ITS_WAY: Millis = Millis::from_seconds(15);
 
 /// All that stands, as the log of commits tells it.
 #[derive(Debug, Default)]
@@ -117,12 +121,17 @@ impl Checkers {
             hold: hold::Hold::default(),
             requests: requests::Requests,
             rollouts: rollouts::Rollouts::default(),
-            delivery: delivery::Delivery::new(story),
+            delivery: delivery::Delivery::default(),
             ownership: ownership::Ownership,
             holders: holders::Holders::default(),
             violations: Vec::new(),
             writes: Vec::new(),
         }
+    }
+
+    /// Learns what people committed to Git.
+    pub(crate) fn read(&mut self, git: &Git) {
+        self.delivery.read(git);
     }
 
     /// Looks at one commit.

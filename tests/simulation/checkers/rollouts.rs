@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Found, Moment};
+use super::{Found, Moment, ON_ITS_WAY};
 use crate::simulation::read::{number, position, rollout, size, text, version, waves};
 use crate::simulation::story::Step;
+use tidegate::model::Timestamp;
 
 /// Remembers the rollout under way.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(crate) struct Rollouts {
     aborts: usize,
     /// Releases that failed, with the attempt, unless a person freed them.
     failed: BTreeSet<(String, u64)>,
+    /// When the Deployment was last seen with too few pods for waves, before somebody scaled it.
+    small_until: Option<Timestamp>,
     /// Agents of ours that wrote last, by process: a write of one that died may still arrive.
     newest: u32,
 }
@@ -36,6 +39,9 @@ impl Rollouts {
                 self.readiness(moment);
             }
             "Deployment" => {
+                if moment.before().is_some_and(|before| number(before, "/spec/replicas") <= 1) {
+                    self.small_until = Some(moment.commit.at);
+                }
                 self.template(moment, &mut found);
                 self.readiness(moment);
             }
@@ -54,9 +60,13 @@ impl Rollouts {
         self.has_run |= !text(after, "/status/stableDigest").is_empty();
         let now = rollout(after);
         let was = rollout(before);
-        if before["record"]["answered"] != after["record"]["answered"]
-            && text(after, "/record/answered/request").starts_with("retry")
-        {
+        // The same request twice is answered in the same words: that it is gone tells.
+        let is_asked = |body: &Value| {
+            body["metadata"]["annotations"]["tidegate.dev/request"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("retry"))
+        };
+        if is_asked(before) && !is_asked(after) && text(after, "/record/answered/request").starts_with("retry") {
             self.failed.clear();
         }
         let id = |rollout: &Value| rollout["id"].as_u64().unwrap_or_default();
@@ -86,7 +96,10 @@ impl Rollouts {
         }
         match self.place.clone() {
             Some((known, was, has_turned)) if known == place.0 => {
-                step(was, has_turned, now, index, self.was_ready, moment, found);
+                // What was decided while there were too few pods may be written after somebody scaled.
+                let was_small = self.small_until.is_some_and(|at| !ON_ITS_WAY.has_passed(at, moment.commit.at));
+                let is_waveless = was_small || has_no_waves(now, moment);
+                step(was, has_turned, now, index, self.was_ready, is_waveless, moment, found);
             }
             _ => {
                 started(&self.failed, now, index, found);
@@ -194,12 +207,14 @@ fn started(known: &BTreeSet<(String, u64)>, now: &Value, index: Option<usize>, f
 }
 
 /// A rollout moved on.
+#[expect(clippy::too_many_arguments, reason = "what was, what is, and what excuses it")]
 fn step(
     was: Option<usize>,
     has_turned: bool,
     now: &Value,
     index: Option<usize>,
     was_ready: bool,
+    is_waveless: bool,
     moment: &Moment<'_>,
     found: &mut Found,
 ) {
@@ -213,25 +228,20 @@ fn step(
         return;
     }
     match (was, index) {
-        (None, Some(index)) if index > 0 && !is_collapsed(now, index, moment) => {
+        (None, Some(index)) if index > 0 && !(is_waveless && index + 1 == waves(now).len()) => {
             found.push(("S3", format!("wave {index} comes first")));
         }
         (Some(was), Some(index)) if index != was + 1 && index != was => {
             found.push(("S3", format!("wave {index} comes after wave {was}")));
         }
-        (Some(was), Some(index)) if index == was + 1 => passed(was, now, was_ready || has_no_waves(now, moment), found),
+        (Some(was), Some(index)) if index == was + 1 => passed(was, now, was_ready || is_waveless, found),
         (Some(was), None) if at == "trailing" => passed(was, now, was_ready, found),
         (Some(was), None) if at == "preparing" => found.push(("S3", format!("wave {was} is prepared again"))),
         _ => {}
     }
 }
 
-/// Whether waves say nothing: without pods, or with one that cannot make room in place, all move with the last one.
-fn is_collapsed(rollout: &Value, index: usize, moment: &Moment<'_>) -> bool {
-    index + 1 == waves(rollout).len() && has_no_waves(rollout, moment)
-}
-
-/// Whether the Deployment has too few pods for any wave but the last.
+/// Whether the Deployment has too few pods for any wave but the last: none, or one that cannot make room in place.
 fn has_no_waves(rollout: &Value, moment: &Moment<'_>) -> bool {
     let n = moment.standing.deployment().map_or(0, |deployment| number(deployment, "/spec/replicas"));
     n <= u32::from(rollout["plan"]["capacity"] == "inPlace")
@@ -271,7 +281,7 @@ fn passed(wave: usize, rollout: &Value, was_ready: bool, found: &mut Found) {
     }
 }
 
-fn time(text: &str) -> Option<tidegate::model::Timestamp> {
+fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
