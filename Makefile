@@ -36,7 +36,7 @@ bench: ## first sync of N=100 apps against the API server's own limit
 	@bash .ci/bench $(N)
 
 soak: ## SEEDS=200000 simulated stories with faults, then every planted bug (see tests/simulation.rs)
-	@TIDEGATE_SEEDS='$(SEEDS)' bash .ci/step 'simulated stories' cargo test --locked --features mutants --test tests -- simulation:: --nocapture --include-ignored
+	@TIDEGATE_SEEDS='$(SEEDS)' bash .ci/step 'simulated stories' cargo test --locked --test tests -- simulation:: --nocapture --include-ignored
 
 soak-real: ## rollouts while agent, API server and etcd are killed: MINUTES=30 ROLLOUTS=50 SEED=n
 	@MINUTES='$(MINUTES)' ROLLOUTS='$(ROLLOUTS)' SEED='$(SEED)' bash .ci/soak-real

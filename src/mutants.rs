@@ -1,10 +1,11 @@
-//! Bugs that can be planted, to see whether the simulation finds them. Compiled in by the feature `mutants` alone, which
-//! only tests switch on; without it [`is_planted`] is `false` at compile time, and nothing of this is in the program.
+//! Bugs that can be planted, to see whether the simulation finds them. Only tests plant them, each in its own thread, and
+//! only builds for development can: in an optimised build [`is_planted`] is `false` at compile time, and nothing of this
+//! is in the program. A feature would do the same and have everything built twice.
 
 /// A planted bug, each one that others had in public or that holding.md warns of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutant {
-    /// Sizes are read from ReplicaSet status, which lags.
+    /// Sizes are read from ReplicaSet status, which lags, and the controller counts as done once it saw the generation.
     StaleStatusCount,
     /// A wave is grown from the sizes that were wished for, not from those that are observed.
     WishedCounts,
@@ -72,26 +73,26 @@ impl Mutant {
     ];
 }
 
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
 /// Plants a bug in this thread, or takes it out again.
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 pub fn plant(mutant: Option<Mutant>) {
     PLANTED.set(mutant);
 }
 
 /// Whether this bug is planted.
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 #[must_use]
 pub fn is_planted(mutant: Mutant) -> bool {
     PLANTED.get() == Some(mutant)
 }
 
 /// Whether this bug is planted: never.
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(debug_assertions))]
 #[must_use]
 pub const fn is_planted(_mutant: Mutant) -> bool {
     false

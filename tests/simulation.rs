@@ -9,7 +9,7 @@ mod checkers;
 mod crashes;
 mod declared;
 mod liveness;
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 mod mutants;
 mod read;
 mod shrink;
@@ -21,9 +21,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::shrink::shrink;
-use self::story::Story;
+use self::story::{Focus, Story};
 use self::telling::{Told, tell};
 
+/// Stories with a focus told in `make test`, of each.
+const FOCUSED_SEEDS: u64 = 25;
 /// Stories told in `make test`; `make soak SEEDS=n` tells more.
 const SEEDS: u64 = 1_000;
 /// Failing stories that are shrunk and printed: more say nothing new.
@@ -43,7 +45,12 @@ pub(crate) struct Tally {
 }
 
 /// Tells the stories of these seeds on all cores. Returns those that failed, lowest seed first.
-pub(crate) fn tell_all(seeds: std::ops::Range<u64>, failures_max: usize, tally: &Tally) -> Vec<(Story, Told)> {
+pub(crate) fn tell_all(
+    seeds: std::ops::Range<u64>,
+    focus: Option<Focus>,
+    failures_max: usize,
+    tally: &Tally,
+) -> Vec<(Story, Told)> {
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -55,7 +62,7 @@ pub(crate) fn tell_all(seeds: std::ops::Range<u64>, failures_max: usize, tally: 
                     if seed >= seeds.end || failed.lock().expect("no teller panics").len() >= failures_max {
                         return;
                     }
-                    let story = Story::of(seed);
+                    let story = Story::focused(seed, focus);
                     let told = tell(&story);
                     tally.stories.fetch_add(1, Ordering::Relaxed);
                     tally.rollouts.fetch_add(told.rollouts, Ordering::Relaxed);
@@ -116,12 +123,28 @@ fn what_must_hold_holds_in_seeded_stories() {
     };
     let tally = Tally::default();
     let started = std::time::Instant::now();
-    let failed = tell_all(seeds, 50, &tally);
+    let failed = tell_all(seeds, None, 50, &tally);
     println!("{tally:?} in {:?}", started.elapsed());
     let reports: Vec<String> = failed.iter().take(PRINTED_MAX).map(|(story, told)| report(story, told)).collect();
     let rules: Vec<String> =
         failed.iter().map(|(story, told)| format!("{}:{}", story.seed, told.violations[0].rule)).collect();
     assert!(failed.is_empty(), "{} stories failed ({}):\n{}", failed.len(), rules.join(" "), reports.join("\n"));
+}
+
+#[test]
+fn what_must_hold_holds_in_focused_stories() {
+    let seeds = number("TIDEGATE_FOCUSED_SEEDS").unwrap_or(FOCUSED_SEEDS);
+    let only = std::env::var("TIDEGATE_FOCUS").ok();
+    for focus in Focus::ALL {
+        if only.as_ref().is_some_and(|only| *only != format!("{focus:?}")) {
+            continue;
+        }
+        let tally = Tally::default();
+        let failed = tell_all(0..seeds, Some(focus), 1, &tally);
+        println!("{focus:?}: {tally:?}");
+        let reports: Vec<String> = failed.iter().take(1).map(|(story, told)| report(story, told)).collect();
+        assert!(failed.is_empty(), "{focus:?}: {}", reports.join("\n"));
+    }
 }
 
 #[test]

@@ -15,10 +15,11 @@ pub(super) fn key(namespace: &str) -> ObjectKey {
     ObjectKey::local("", "ConfigMap", namespace, SOURCE_MAP)
 }
 
-/// The commit that was observed last, when there is one.
-pub(super) async fn recall<W: World>(context: &Context<W>) -> Option<String> {
-    let object = context.world.get(&key(&context.namespace), "v1").await.ok().flatten()?;
-    object.text("/data/commit").map(str::to_owned)
+/// The commit that was observed last, when there is one. That it could not be read is not that there is none: a history
+/// that was rewritten would be followed (S6).
+pub(super) async fn recall<W: World>(context: &Context<W>) -> Result<Option<String>, ApiError> {
+    let object = context.world.get(&key(&context.namespace), "v1").await?;
+    Ok(object.and_then(|object| object.text("/data/commit").map(str::to_owned)))
 }
 
 /// Whether somebody deleted the ConfigMap, and with it accepted a history that was rewritten.

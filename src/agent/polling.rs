@@ -22,8 +22,20 @@ impl<W: World + 'static> Scheduler<W> {
         let context = Arc::clone(&self.context);
         let (known, proven, is_diverged) = (self.commit.clone(), self.proven.clone(), self.is_diverged);
         self.work.push(Box::pin(async move {
-            let is_accepted = is_diverged && observed::is_accepted(&context).await;
-            let proven = proven.filter(|_| !is_accepted);
+            let proven = match proven {
+                Some(proven) => {
+                    let is_accepted = is_diverged && observed::is_accepted(&context).await;
+                    Some(proven).filter(|_| !is_accepted)
+                }
+                // The first of this term.
+                None => match observed::recall(&context).await {
+                    Ok(proven) => proven,
+                    Err(error) => {
+                        let reason = format!("the commit that was observed last cannot be read: {error}");
+                        return Done::Polled(Err(SourceError::Unreachable(reason)));
+                    }
+                },
+            };
             Done::Polled(context.world.poll(known.as_deref(), proven.as_deref()).await)
         }));
     }

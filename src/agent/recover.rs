@@ -8,11 +8,11 @@ use super::{App, Context, keep};
 use crate::model::marks::{
     ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER, ANNOTATION_RELEASE, LABEL_APPLICATION,
 };
-use crate::model::{Declared, Digest, Inventory, Object, ObjectKey, Record, Release, ReleaseRef};
+use crate::model::{Declared, Digest, GroupKind, Inventory, Object, ObjectKey, Record, Release, ReleaseRef};
 use crate::observe::ownership;
 use crate::stage::{is_deployment, waits_for_batches};
 use crate::store;
-use crate::world::{ApiError, World};
+use crate::world::{ApiError, Scope, World};
 
 /// Fills in the record of an app that has none, when live objects tell what it must have been.
 pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
@@ -33,7 +33,13 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Re
     // A workload in a hold carries the Target: Stable is then another kept Release.
     let is_held =
         live.values().any(|object| object.int("/spec/minReadySeconds") == Some(crate::observe::MIN_READY_SECONDS_HOLD));
-    let before = if is_held { keep::newest_but(context, app, digest).await? } else { None };
+    let before = match is_held {
+        true => match beside(context, &live, digest).await? {
+            Some(stable) if kept.contains(&stable) => Some(stable),
+            Some(_) | None => keep::newest_but(context, app, digest).await?,
+        },
+        false => None,
+    };
     let stable = before.unwrap_or(digest);
     app.history.kept.clone_from(&kept);
     let release = match stable == target.digest {
@@ -54,6 +60,28 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Re
     app.history.record = Some(record);
     app.is_saved = false;
     Ok(())
+}
+
+/// The Release beside a Target in a hold: that of most other pods. ReplicaSets carry the annotations that their Deployment
+/// had when it last made them its own. (The Release that was kept last may be one that failed.)
+async fn beside<W: World>(
+    context: &Context<W>,
+    live: &BTreeMap<ObjectKey, Object>,
+    target: Digest,
+) -> Result<Option<Digest>, ApiError> {
+    let mut pods: BTreeMap<Digest, i64> = BTreeMap::new();
+    for object in live.values().filter(|object| is_deployment(&object.key)) {
+        let kind = GroupKind::new("apps", "ReplicaSet");
+        let scope = Scope { kind, version: "v1".to_owned(), namespace: Some(object.key.namespace.clone()) };
+        let listed = context.world.list(&scope, "").await?;
+        for set in listed.items.iter().filter(|set| set.text("/metadata/ownerReferences/0/uid") == Some(object.uid())) {
+            let release = set.annotation(ANNOTATION_RELEASE).and_then(Digest::parse);
+            if let Some(release) = release.filter(|release| *release != target) {
+                *pods.entry(release).or_default() += set.int("/spec/replicas").unwrap_or_default();
+            }
+        }
+    }
+    Ok(pods.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count).map(|(release, _)| release))
 }
 
 /// A kept Release that is damaged counts as one that is not kept; one that could not be read just now does not.

@@ -14,7 +14,7 @@ use super::sight::is_secret;
 use super::source::Source;
 use super::start::Started;
 use super::tick::{Passed, tick};
-use super::{App, Context, Pace, keep, observed};
+use super::{App, Context, Pace, keep};
 use crate::model::{AppName, Declared, Deletion, Millis, Object, ObjectKey, Timestamp};
 use crate::observe::{Cache, is_newer};
 use crate::world::{Event, Kinds, Scope, Snapshot, World};
@@ -127,7 +127,6 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Runs until the process is asked to end, or this term is over.
     pub(super) async fn run(&mut self, epoch: u64) -> Ended {
-        self.proven = observed::recall(&self.context).await;
         loop {
             if self.office.borrow_and_update().epoch() != Some(epoch) {
                 return Ended::Deposed;

@@ -146,9 +146,11 @@ impl Workload {
     #[must_use]
     pub fn is_at_fixpoint(&self, window: Window) -> bool {
         let counts = self.counts();
+        let is_where_it_stops =
+            law(&counts, window) == (counts.others, counts.new) || is_planted(Mutant::StaleStatusCount);
         self.is_observed()
             && self.current().is_some()
-            && law(&counts, window) == (counts.others, counts.new)
+            && is_where_it_stops
             && self.sets.iter().filter(|set| set.replicas > 0).all(|set| set.desired_mark == Some(counts.n))
     }
 

@@ -97,17 +97,26 @@ pub(super) fn at_wave(
     let n = workload.n();
     // n became 0: with Target's template the new ReplicaSet would take everything on return
     // (`util/deployment_util.go:836`), so Stable stands until there are pods again.
-    if n == 0 && !is_planted(Mutant::HoldsAtZero) || is_collapsed {
+    if (n == 0 || is_collapsed) && !is_planted(Mutant::HoldsAtZero) {
         return at_stable;
     }
     let k = wave_size(&waves[index], rollout.plan.capacity, n);
     let declared = deployment::declared_window(&at_target, n);
+    // Somebody scaled what Git declares: what is sent now puts that right, and says nothing yet of the new size.
+    let is_rescaled = at_target.int("/spec/replicas").is_some_and(|declared| declared != i64::from(n))
+        && !is_planted(Mutant::ReplicasWithTemplate);
     if !carries(workload, &rollout.target.digest.to_string()) {
         let window = hold::first(rollout.plan.capacity, k, declared);
-        return if workload.is_spec_complete() { deployment::held(&at_target, window) } else { at_stable };
+        let may_start = workload.is_spec_complete() && !is_rescaled;
+        return if may_start { deployment::held(&at_target, window) } else { at_stable };
     }
     let counts = workload.counts();
     let window = match workload.window().filter(|_| workload.is_held() && owns_window(workload)) {
+        // A window is made for one n: under another, one with room for missing pods would take Stable's.
+        Some(window) if is_rescaled && rollout.plan.capacity == Capacity::Surge => {
+            Window { surge: window.surge.max(1), unavailable: 0 }
+        }
+        Some(window) if is_rescaled => window,
         Some(window) if workload.is_at_fixpoint(window) => {
             hold::next(rollout.plan.capacity, &counts, k, declared).unwrap_or(window)
         }

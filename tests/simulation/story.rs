@@ -179,6 +179,41 @@ impl Draws {
     }
 }
 
+/// What a story has more of than others, to find what happens seldom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Focus {
+    /// Two agents, and the leader is frozen for longer than the lease just after something was written.
+    FrozenLeaders,
+    /// People scale, and Git says nothing of replicas.
+    Scaling,
+    /// People scale to nothing in the middle of a wave, and back a minute later.
+    Emptying,
+    /// Pods die while waves bake and are measured.
+    DyingPods,
+    /// People ask for something again and again, and watches show it late and twice.
+    Requests,
+    /// The Application resource is deleted and the agent dies.
+    LostState,
+    /// Commits change the version and the replicas at once.
+    ChangedSizes,
+    /// The branch is rewritten.
+    Rewrites,
+}
+
+impl Focus {
+    /// All of them.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::FrozenLeaders,
+        Self::Scaling,
+        Self::Emptying,
+        Self::DyingPods,
+        Self::Requests,
+        Self::LostState,
+        Self::ChangedSizes,
+        Self::Rewrites,
+    ];
+}
+
 impl Story {
     /// A rollout of one good version, without anybody else and without faults.
     pub(crate) fn plain() -> Self {
@@ -240,6 +275,94 @@ impl Story {
         }
         let faults = faults(&mut draws);
         Self { seed, first, agents, steps, calm_after, faults }
+    }
+
+    /// The story of a seed, with more of something.
+    pub(crate) fn focused(seed: u64, focus: Option<Focus>) -> Self {
+        let mut story = Self::of(seed);
+        let Some(focus) = focus else { return story };
+        // Draws of its own: what the seed says stays.
+        let mut draws = Draws { chance: Chance::new(seed), count: 1 << 20 };
+        let calm_after = story.calm_after;
+        let any = |draws: &mut Draws| Moment::After(20_000 + draws.below(calm_after.max(40_000) - 20_000));
+        match focus {
+            Focus::FrozenLeaders => {
+                story.agents = vec![draws.one_of(&[800, 1000, 1200]), draws.one_of(&[800, 1000, 1200])];
+                for _ in 0..3 {
+                    let moment = Moment::Commit(60 + draws.below(400));
+                    story.steps.push((moment, Step::Freeze(draws.one_of(&[20_000, 30_000, 60_000]))));
+                }
+            }
+            Focus::Scaling => {
+                story.leave_replicas_out();
+                for _ in 0..6 {
+                    let size = 2 + u32::try_from(draws.below(10)).expect("small");
+                    story.steps.push((any(&mut draws), Step::Scale(size)));
+                }
+            }
+            Focus::Emptying => {
+                // One good version: a bad one that comes while there are no pods cannot be told from it.
+                let second = Declared { version: "2.0.0".to_owned(), ..story.first.clone() };
+                let at = 16_000 + draws.below(8000);
+                let size = 2 + u32::try_from(draws.below(8)).expect("small");
+                story.steps = vec![
+                    (Moment::After(15_000), Step::Declare(second)),
+                    (Moment::After(at), Step::Scale(0)),
+                    (Moment::After(at + 60_000), Step::Scale(size)),
+                ];
+                story.leave_replicas_out();
+                story.faults.clear();
+                story.calm_after = at + 60_000;
+            }
+            Focus::DyingPods => {
+                for _ in 0..6 {
+                    let pod = usize::try_from(draws.below(10)).expect("small");
+                    story.steps.push((any(&mut draws), Step::KillPod(pod)));
+                }
+            }
+            Focus::Requests => {
+                for _ in 0..4 {
+                    let verb = draws.one_of(&["abort", "rollback", "retry"]);
+                    story.steps.push((any(&mut draws), Step::Request(verb.to_owned())));
+                }
+                for fault in [Fault::RepeatEvent, Fault::DelayEvent] {
+                    story.faults.insert(format!("{fault:?}"), Struck::Permille(300));
+                }
+            }
+            Focus::LostState => {
+                // What neither the cluster nor a Git that may be followed tells of is known to nobody.
+                story.steps.retain(|(_, step)| !matches!(step, Step::Empty | Step::Rewrite(..)));
+                let at = 20_000 + draws.below(calm_after.max(40_000) - 20_000);
+                story.steps.push((Moment::After(at), Step::DeleteApplication));
+                story.steps.push((Moment::After(at), Step::Crash));
+            }
+            Focus::ChangedSizes => {
+                for (_, step) in &mut story.steps {
+                    if let Step::Declare(declared) = step
+                        && declared.replicas.is_some()
+                    {
+                        declared.replicas = Some(2 + u32::try_from(draws.below(8)).expect("small"));
+                    }
+                }
+            }
+            Focus::Rewrites => {
+                let version = format!("7.0.{}", draws.below(9));
+                let declared = Declared { version, ..story.first.clone() };
+                story.steps.push((any(&mut draws), Step::Rewrite(1, declared)));
+            }
+        }
+        story
+    }
+
+    /// Git says nothing of replicas: people scale.
+    fn leave_replicas_out(&mut self) {
+        let size = self.first.replicas.take().unwrap_or(4);
+        for (_, step) in &mut self.steps {
+            if let Step::Declare(declared) | Step::Rewrite(_, declared) = step {
+                declared.replicas = None;
+            }
+        }
+        self.steps.insert(0, (Moment::After(8000), Step::Scale(size)));
     }
 
     /// The world of the story, before anything happens.

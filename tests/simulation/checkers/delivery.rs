@@ -1,7 +1,7 @@
 //! S6: after a commit was durably observed, nothing of an older one is rolled out, and nothing of a history that does not
 //! descend from it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{Found, Moment, ON_ITS_WAY};
 use crate::simulation::read::{rollout, text};
@@ -13,6 +13,8 @@ use tidegate::sim::Git;
 pub(crate) struct Delivery {
     /// What each commit declares, by its number from 1: commits are numbered in order of time.
     versions: Vec<String>,
+    /// Which commit descends from which, by number.
+    descents: BTreeSet<(usize, usize)>,
     /// Commits that were observed and when, newest last.
     observed: VecDeque<(Timestamp, usize)>,
     target: Option<u64>,
@@ -24,6 +26,10 @@ impl Delivery {
         let version = |subject: &str| subject.split('"').nth(1).unwrap_or_default().to_owned();
         let known = self.versions.len();
         self.versions.extend(git.subjects().skip(known).map(version));
+        for number in known + 1..=self.versions.len() {
+            let of_it = (1..number).filter(|older| git.descends(&format!("{number:040x}"), &format!("{older:040x}")));
+            self.descents.extend(of_it.map(|older| (number, older)));
+        }
     }
 
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
@@ -31,10 +37,16 @@ impl Delivery {
         if moment.commit.key.name == "tidegate-source" {
             let commit = text(after, "/data/commit");
             let number = usize::from_str_radix(commit.trim_start_matches('0'), 16).unwrap_or_default();
-            if self.observed.back().is_none_or(|(_, known)| *known != number) {
+            let known = self.observed.back().map(|(_, known)| *known).filter(|known| *known != number);
+            if known.is_some() || self.observed.is_empty() {
                 self.observed.push_back((moment.commit.at, number));
             }
-            return Vec::new();
+            return match known {
+                Some(known) if !self.descents.contains(&(number, known)) => {
+                    vec![("S6", format!("commit {number} is followed and does not descend from {known}"))]
+                }
+                Some(_) | None => Vec::new(),
+            };
         }
         if moment.commit.key.kind.kind != "Application" {
             return Vec::new();

@@ -16,6 +16,8 @@ pub(crate) struct Holders {
     epochs: BTreeMap<u32, u64>,
     epoch: u64,
     holder: Option<(String, u32)>,
+    /// Whether the holder came without waiting, since it bears the name of the one before.
+    is_reborn: bool,
     since: Option<Timestamp>,
     /// The first write of the newest epoch.
     first: Option<Timestamp>,
@@ -35,6 +37,7 @@ impl Holders {
             }
             self.epoch += 1;
             self.epochs.insert(process, self.epoch);
+            self.is_reborn = self.holder.as_ref().is_some_and(|(before, _)| *before == identity);
             self.holder = Some((identity, process));
             self.since = Some(commit.at);
             self.first = None;
@@ -47,7 +50,7 @@ impl Holders {
                 Vec::new()
             }
             // One that died while it led, and whose successor has the same name, may have sent something.
-            Some(_) if self.since.is_some_and(|since| !IN_FLIGHT.has_passed(since, commit.at)) && self.is_reborn() => {
+            Some(_) if self.since.is_some_and(|since| !IN_FLIGHT.has_passed(since, commit.at)) && self.is_reborn => {
                 Vec::new()
             }
             Some(epoch) => match self.first {
@@ -61,10 +64,5 @@ impl Holders {
                 None => Vec::new(),
             },
         }
-    }
-
-    /// Whether the holder came without waiting, since it bears the name of the one before.
-    const fn is_reborn(&self) -> bool {
-        true
     }
 }

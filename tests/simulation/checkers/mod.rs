@@ -4,8 +4,10 @@
 mod containment;
 mod delivery;
 mod end;
+mod hold;
 mod holders;
 mod ownership;
+mod requests;
 mod rollouts;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,7 @@ use super::story::{Story, application, deployment};
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
-    /// Which invariant: `S1` to `S12`, `L1` to `L7`.
+    /// Which invariant: `S1` to `S12`, `L1` to `L7`, or `hold`: the rules of holding a Deployment.
     pub(crate) rule: &'static str,
     /// What was seen.
     pub(crate) what: String,
@@ -104,6 +106,8 @@ pub(crate) struct Checkers {
     story: Story,
     standing: Standing,
     containment: containment::Containment,
+    hold: hold::Hold,
+    requests: requests::Requests,
     rollouts: rollouts::Rollouts,
     delivery: delivery::Delivery,
     ownership: ownership::Ownership,
@@ -121,6 +125,8 @@ impl Checkers {
             story: story.clone(),
             standing: Standing::default(),
             containment: containment::Containment::default(),
+            hold: hold::Hold::default(),
+            requests: requests::Requests,
             rollouts: rollouts::Rollouts::default(),
             delivery: delivery::Delivery::default(),
             ownership: ownership::Ownership,
@@ -147,6 +153,8 @@ impl Checkers {
         }
         let mut found = Vec::new();
         found.extend(self.containment.see(&moment));
+        found.extend(self.hold.see(&moment));
+        found.extend(self.requests.see(&moment));
         found.extend(self.rollouts.see(&moment));
         found.extend(self.delivery.see(&moment));
         found.extend(self.ownership.see(&moment));

@@ -60,9 +60,13 @@ impl Rollouts {
         self.has_run |= !text(after, "/status/stableDigest").is_empty();
         let now = rollout(after);
         let was = rollout(before);
-        if before["record"]["answered"] != after["record"]["answered"]
-            && text(after, "/record/answered/request").starts_with("retry")
-        {
+        // The same request twice is answered in the same words: that it is gone tells.
+        let is_asked = |body: &Value| {
+            body["metadata"]["annotations"]["tidegate.dev/request"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("retry"))
+        };
+        if is_asked(before) && !is_asked(after) && text(after, "/record/answered/request").starts_with("retry") {
             self.failed.clear();
         }
         let id = |rollout: &Value| rollout["id"].as_u64().unwrap_or_default();
@@ -80,6 +84,12 @@ impl Rollouts {
         }
         if moment.before().is_none() && self.has_run {
             // Somebody deleted the resource, and it is written anew from what is remembered: that is where it begins again.
+            if text(now, "/lane") == "firstSync" && moment.standing.deployment().is_some() {
+                found.push((
+                    "S3",
+                    "an app that ran already is taken for a first sync, its resource being lost".to_owned(),
+                ));
+            }
             self.place = Some(place);
             self.was_ready = false;
             return;
