@@ -249,7 +249,6 @@ fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;
