@@ -138,6 +138,18 @@ impl App {
         }
     }
 
+    /// On whose behalf the app's objects are written: the service account that it names, also when Git no longer does.
+    #[must_use]
+    pub fn acting(&self) -> Option<String> {
+        let user = |namespace: &str, name: &str| format!("system:serviceaccount:{namespace}:{name}");
+        if let Some(application) = self.application() {
+            return Some(user(&application.namespace, application.service_account.as_deref()?));
+        }
+        let object = self.object.as_ref()?;
+        let named = object.text("/spec/destination/serviceAccount")?;
+        Some(user(object.text("/spec/destination/namespace")?, named))
+    }
+
     /// Every object that the app has to do with, with its API version: what Git says comes before what is recorded. In
     /// order, each once.
     #[must_use]

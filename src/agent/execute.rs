@@ -55,10 +55,11 @@ pub(super) async fn execute<W: World>(
 /// Does one thing and says what came of it.
 async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<Outcome>, Option<Object>) {
     let world = &context.world;
+    let acting = app.acting();
     let outcomes = match action {
         Action::Apply { object, is_forced } => {
             let options = ApplyOptions { is_forced, is_dry_run: false, manager: FIELD_MANAGER };
-            let answer = world.apply(&object, options).await;
+            let answer = world.apply(&object, options, acting.as_deref()).await;
             context.telemetry.applied(answer.as_ref().map(|_| ()));
             written(context, object.key.clone(), &object.version, answer, Outcome::Applied).await
         }
@@ -66,16 +67,16 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
             let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
             let removals = pointers.iter().map(|pointer| json!({"op": "remove", "path": pointer}));
             let patch = Value::Array(std::iter::once(test).chain(removals).collect());
-            let answer = world.patch(&key, &version, &patch).await;
+            let answer = world.patch(&key, &version, &patch, acting.as_deref()).await;
             written(context, key, &version, answer, Outcome::Changed).await
         }
         Action::YieldReplicas { key, version, replicas } => {
-            let answer = yield_replicas(context, &key, &version, replicas).await;
+            let answer = yield_replicas(context, app, &key, &version, replicas).await;
             written(context, key, &version, answer, Outcome::Changed).await
         }
-        Action::Orphan { key, version } => orphan(context, key, &version).await,
+        Action::Orphan { key, version } => orphan(context, app, key, &version).await,
         Action::Delete { key, version, uid, resource_version } => {
-            match world.delete(&key, &version, &Preconditions { uid, resource_version }).await {
+            match world.delete(&key, &version, &Preconditions { uid, resource_version }, acting.as_deref()).await {
                 Ok(()) => vec![Outcome::Deleted(key)],
                 Err(error) => failed(context, key, &version, &error).await,
             }
@@ -122,6 +123,7 @@ async fn failed<W: World>(context: &Context<W>, key: ObjectKey, version: &str, e
 
 async fn yield_replicas<W: World>(
     context: &Context<W>,
+    app: &App,
     key: &ObjectKey,
     version: &str,
     replicas: u32,
@@ -132,11 +134,11 @@ async fn yield_replicas<W: World>(
         "metadata": {"name": key.name, "namespace": key.namespace}, "spec": {"replicas": replicas}});
     let object = Object { key: key.clone(), version: version.to_owned(), body: std::sync::Arc::new(body) };
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: REPLICAS_MANAGER };
-    context.world.apply(&object, options).await
+    context.world.apply(&object, options, app.acting().as_deref()).await
 }
 
 /// Takes our marks off an object that stays.
-async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -> Vec<Outcome> {
+async fn orphan<W: World>(context: &Context<W>, app: &App, key: ObjectKey, version: &str) -> Vec<Outcome> {
     let live = match context.world.get(&key, version).await {
         Ok(Some(live)) => live,
         Ok(None) => return vec![Outcome::Absent(key)],
@@ -156,7 +158,7 @@ async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -
             json!({"op": "remove", "path": format!("/metadata/labels/{}", LABEL_APPLICATION.replace('/', "~1"))}),
         );
     }
-    let answer = context.world.patch(&key, version, &Value::Array(operations)).await;
+    let answer = context.world.patch(&key, version, &Value::Array(operations), app.acting().as_deref()).await;
     written(context, key, version, answer, Outcome::Changed).await
 }
 

@@ -223,10 +223,11 @@ async fn ask_about_templates<W: World>(context: &Context<W>, app: &App, live: &m
     if rollout.position != Position::Preparing || rollout.lane == Lane::Direct {
         return Ok(());
     }
+    let acting = app.acting();
     for (key, workload) in live.workloads.iter().filter(|(_, workload)| workload.n() > 0 && !workload.is_held()) {
         let Some(object) = target.objects.get(key) else { continue };
         let options = ApplyOptions { is_forced: true, is_dry_run: true, manager: crate::model::marks::FIELD_MANAGER };
-        match context.world.apply(object, options).await {
+        match context.world.apply(object, options, acting.as_deref()).await {
             Ok(after) if after.at("/spec/template") == workload.object.at("/spec/template") => {
                 live.unchanged_templates.push(key.clone());
             }

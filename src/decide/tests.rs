@@ -60,6 +60,7 @@ fn application(case: &Case) -> Arc<Application> {
         attempt: 0,
         source: SourcePath { path: "m".to_owned(), is_recursive: false },
         namespace: "a".to_owned(),
+        service_account: None,
         plan: WavePlan::all_at_once(),
         sync: SyncPolicy { is_automated: case.is_automated, prunes: case.prunes, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,

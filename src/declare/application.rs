@@ -56,6 +56,8 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let is_recursive = source.and_then(|source| source.boolean("recurse", sink)).unwrap_or(false);
     let destination = spec.mapping("destination", sink);
     let namespace = destination.as_ref().and_then(|destination| destination.text("namespace", sink));
+    let service_account =
+        destination.as_ref().and_then(|destination| destination.text("serviceAccount", sink)).map(str::to_owned);
     if let Some(destination) = &destination {
         destination.word("cluster", &[()], sink);
     }
@@ -73,6 +75,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         attempt,
         source: SourcePath { path: from_root(path?, file), is_recursive },
         namespace: namespace?.to_owned(),
+        service_account,
         plan,
         sync,
         deletion: deletion.unwrap_or(Deletion::Orphan),

@@ -242,6 +242,11 @@ static DESTINATION: Shape = Shape {
     fields: &[
         required("namespace", Kind::Text(Rule::Label(63)), "Namespace for objects that name none."),
         optional("cluster", Kind::Words(&["in-cluster"]), "The cluster that the agent runs in; there is no other yet."),
+        optional(
+            "serviceAccount",
+            Kind::Text(Rule::Label(253)),
+            "Service account of that namespace on whose behalf objects are written. Default: the agent's own.",
+        ),
     ],
     foreign: &[
         ("server", "the agent writes to its own cluster; remove it"),

@@ -50,6 +50,8 @@ pub struct Application {
     pub source: SourcePath,
     /// Namespace for objects that name none.
     pub namespace: String,
+    /// The service account of that namespace on whose behalf objects are written; the agent itself when there is none.
+    pub service_account: Option<String>,
     /// How a Target goes out.
     pub plan: WavePlan,
     /// How it is kept in sync.

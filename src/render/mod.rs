@@ -264,6 +264,7 @@ mod tests {
             attempt: 0,
             source: SourcePath { path: "m".to_owned(), is_recursive: false },
             namespace: "home".to_owned(),
+            service_account: None,
             plan: WavePlan::all_at_once(),
             sync: SyncPolicy::default(),
             deletion: Deletion::Orphan,

@@ -97,6 +97,7 @@ pub(crate) fn application(name: &str) -> Application {
         attempt: 0,
         source: SourcePath { path: "apps/shop".to_owned(), is_recursive: false },
         namespace: "shop".to_owned(),
+        service_account: None,
         plan: plan(),
         sync: SyncPolicy::default(),
         deletion: Deletion::Orphan,

@@ -1,5 +1,6 @@
 //! Stories on a real control plane, a file per theme; each story reads from top to bottom.
 
+mod acting;
 mod checkers;
 mod differential;
 mod drift;

@@ -68,6 +68,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         attempt: u32::from(attempt),
         source: SourcePath { path: "m".to_owned(), is_recursive: false },
         namespace: "a".to_owned(),
+        service_account: None,
         plan: plan(capacity),
         sync: SyncPolicy { prunes: true, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,
