@@ -8,6 +8,7 @@ mod election;
 mod event;
 mod execute;
 mod keep;
+mod neighbours;
 mod observed;
 mod polling;
 mod publish;

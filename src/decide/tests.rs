@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Decision, Situation, decide};
+use super::{Decision, Neighbours, Situation, decide};
 use crate::diff::diff;
 use crate::model::{
     Action, AppName, Application, ClusterName, Declared, Deletion, Digest, History, Lane, Object, PausePolicy,
@@ -70,6 +70,7 @@ fn application(case: &Case) -> Arc<Application> {
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
+        depends_on: Vec::new(),
         history_max: 10,
         declared_in: "web.yaml".to_owned(),
         spec: Arc::new(json!({})),
@@ -159,6 +160,7 @@ impl Case {
             stage: &stage,
             changes: &changes,
             live: &live,
+            neighbours: &Neighbours::default(),
             failures: &BTreeMap::new(),
             is_mirrored: true,
             now: Timestamp::from_second(1000).expect("in range"),

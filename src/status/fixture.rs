@@ -107,6 +107,7 @@ pub(crate) fn application(name: &str) -> Application {
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
+        depends_on: Vec::new(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
         spec: Arc::new(serde_json::json!({})),
@@ -180,6 +181,7 @@ pub(crate) fn measuring(name: &str) -> AppView {
         stable_hashes: BTreeMap::new(),
         added: std::collections::BTreeSet::new(),
         pods_to_revert: BTreeMap::new(),
+        hooks: crate::model::Hooks::default(),
     };
     AppView {
         revision: Some(target.revision.clone()),

@@ -8,6 +8,7 @@ mod harness;
 mod install;
 mod interference;
 mod leader;
+mod order;
 mod prune;
 mod quarantine;
 mod reading;

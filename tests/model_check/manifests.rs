@@ -74,6 +74,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
+        depends_on: Vec::new(),
         history_max: 1,
         declared_in: "web.yaml".to_owned(),
         spec: Arc::new(json!({"version": name(release).to_string(), "attempt": attempt})),
