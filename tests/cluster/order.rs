@@ -218,7 +218,7 @@ fn an_application_waits_for_those_it_depends_on() {
     story.wait_app("api", "tells the circle", |app| {
         app.why().contains("apps/api.yaml:") && app.why().contains("circle")
     });
-    assert!(story.observer.now(|state| state.runs("api", "1.0.1", 1) && state.runs("web", "1.0.0", 1)));
+    assert!(story.observer.now(|state| state.ready_of("1.0.1") == 1 && state.ready_of("1.0.0") == 1));
 
     // Together in one commit they leave in order: who depends goes first.
     story.repo.edit("apps/api.yaml", "spec:\n  dependsOn: [{name: web}]\n", "spec:\n  deletion: cascade\n");
