@@ -6,8 +6,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::contention::Contended;
-use crate::decide::Failure;
-use crate::model::{AppName, Application, Declared, Digest, History, Millis, Object, ObjectKey, Release, Timestamp};
+use super::neighbours::Stood;
+use crate::decide::{Failure, Neighbours};
+use crate::model::{
+    AppName, Application, Declared, Digest, GroupKind, History, Millis, Object, ObjectKey, Release, Timestamp,
+};
 use crate::observe::Applied;
 use crate::stage::Stage;
 use crate::status::AppView;
@@ -40,6 +43,12 @@ pub struct App {
     pub applied: BTreeMap<ObjectKey, Applied>,
     /// The stage of the last pass while a rollout is under way, so that the next one makes only what differs.
     pub staged: Stage,
+    /// Kinds of its objects that the cluster does not serve at present.
+    pub unserved: BTreeSet<GroupKind>,
+    /// What it and others are to each other.
+    pub neighbours: Neighbours,
+    /// How it stood after its last pass.
+    pub stood: Stood,
     /// Writes that do not work.
     pub failures: BTreeMap<ObjectKey, Failure>,
     /// When drift was corrected, by object and field, newest last.
@@ -78,6 +87,9 @@ impl App {
             releases: BTreeMap::new(),
             applied: BTreeMap::new(),
             staged: Stage::default(),
+            unserved: BTreeSet::new(),
+            neighbours: Neighbours::default(),
+            stood: Stood::default(),
             failures: BTreeMap::new(),
             corrections: BTreeMap::new(),
             contended: BTreeMap::new(),

@@ -36,20 +36,44 @@ pub(super) async fn execute<W: World>(
     trace: &mut Trace,
 ) {
     let has_writes = actions.iter().any(|action| !matches!(action, Action::Measure { .. } | Action::Notice(_)));
-    let work = actions.into_iter().map(|action| one(context, app, action));
-    let outcomes = join_all(work).await;
-    let now = context.world.now();
     let mut has_failed = false;
-    for (outcomes, notice) in outcomes {
-        trace.notices.extend(notice);
-        for outcome in outcomes {
-            has_failed |= matches!(outcome, Outcome::Failed { .. });
-            remember(context, app, outcome, sight, trace, now);
+    for (group, needs_success) in groups(actions) {
+        let work = group.into_iter().map(|action| one(context, app, action));
+        let outcomes = join_all(work).await;
+        let now = context.world.now();
+        let mut is_done = true;
+        for (outcomes, notice) in outcomes {
+            trace.notices.extend(notice);
+            for outcome in outcomes {
+                has_failed |= matches!(outcome, Outcome::Failed { .. });
+                is_done &= !matches!(outcome, Outcome::Failed { .. } | Outcome::Seen(_) | Outcome::Withheld);
+                remember(context, app, outcome, sight, trace, now);
+            }
+        }
+        if needs_success && !is_done {
+            break;
         }
     }
     // What was written shows in the next pass, which comes at once: events of our own writes are known already. Only what
     // failed now waits for its back-off; an older failure of something else must not keep a rollout from starting.
     trace.again |= has_writes && !has_failed;
+}
+
+/// Takes actions apart at their barriers: each group with whether what follows needs its success.
+fn groups(actions: Vec<Action>) -> Vec<(Vec<Action>, bool)> {
+    let mut groups = vec![(Vec::new(), false)];
+    for action in actions {
+        match action {
+            Action::Barrier { needs_success } => {
+                if let Some(last) = groups.last_mut() {
+                    last.1 = needs_success;
+                }
+                groups.push((Vec::new(), false));
+            }
+            action => groups.last_mut().expect("there is always a group").0.push(action),
+        }
+    }
+    groups
 }
 
 /// Does one thing and says what came of it.
@@ -88,6 +112,8 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
         }
         Action::Notice(notice) => return (Vec::new(), Some(keep::event(context, app, &notice))),
         Action::Forget => keep::forget(context, app).await,
+        // It stands between groups.
+        Action::Barrier { .. } => Vec::new(),
     };
     (outcomes, None)
 }

@@ -104,6 +104,7 @@ pub(crate) fn application(name: &str) -> Application {
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
         health: Vec::new(),
+        depends_on: Vec::new(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
         spec: Arc::new(serde_json::json!({})),
@@ -177,6 +178,7 @@ pub(crate) fn measuring(name: &str) -> AppView {
         stable_hashes: BTreeMap::new(),
         added: std::collections::BTreeSet::new(),
         pods_to_revert: BTreeMap::new(),
+        hooks: crate::model::Hooks::default(),
     };
     AppView {
         revision: Some(target.revision.clone()),

@@ -10,6 +10,7 @@ mod install;
 mod interference;
 mod leader;
 mod leaving;
+mod order;
 mod prune;
 mod quarantine;
 mod reading;
