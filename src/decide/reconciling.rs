@@ -1,9 +1,10 @@
 //! Makes the cluster equal to the stage, and says who is in the way.
 
 use super::{Draft, ordering};
-use crate::diff::{Cause, Changes};
+use crate::diff::{Cause, Change, Changes};
 use crate::model::switches;
 use crate::model::{Action, Notice, NoticeKind, Object, ObjectKey, PausePolicy};
+use crate::stage::{Group, Rank};
 use crate::status::Phase;
 
 /// Makes the cluster equal to the stage: writes of one rank go out together, one rank after the other.
@@ -31,18 +32,18 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             });
         }
     }
-    let forces = draft.application().is_none_or(|application| application.sync.forces_conflicts);
-    let adopts = draft.application().map(|application| application.sync.adopt.clone()).unwrap_or_default();
     let order = ordering::order(draft);
-    let mut rank_before = None;
+    let mut rank_before: Option<Rank> = None;
     let mut is_stuck = false;
     for (rank, change) in order.going {
         let key = &change.staged.object.key;
-        if rank_before.is_some_and(|before| before != rank) {
-            if is_stuck {
+        if let Some(before) = rank_before.filter(|before| *before != rank) {
+            // Nothing can do without its namespace or its kind. Everything else goes on, and what failed is told.
+            let needs_success = order.is_strict && before.group <= Group::Definitions;
+            if is_stuck && needs_success {
                 break;
             }
-            draft.actions.push(Action::Barrier { needs_success: order.is_strict });
+            draft.actions.push(Action::Barrier { needs_success });
         }
         rank_before = Some(rank);
         // A template's additions are removed first: both in one pass would race each other's resourceVersion.
@@ -51,8 +52,8 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             is_stuck |= order.is_strict;
             continue;
         }
-        let live = s.live.objects.get(key);
-        if let Some(live) = live.filter(|live| is_replaced(draft, key, &change.staged.object, live)) {
+        if let Some(live) = s.live.objects.get(key).filter(|live| is_replaced(draft, key, &change.staged.object, live))
+        {
             draft.actions.push(super::removal::delete(live));
             is_stuck |= order.is_strict;
             continue;
@@ -61,25 +62,30 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             is_stuck |= order.is_strict;
             continue;
         }
-        if change.cause == Cause::Drifted
-            && s.live.applied.contains_key(key)
-            && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
-        {
-            let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
-            let message = format!("{key} was changed{by}; it is put back");
-            draft.actions.push(Action::Notice(Notice {
-                app,
-                kind: NoticeKind::Warning,
-                reason: "DriftCorrected",
-                message,
-            }));
-        }
-        let is_adopted = change.cause == Cause::Adopted;
-        let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
-        let is_theirs_to_give = managers.iter().all(|manager| adopts.contains(manager));
-        let is_forced = if is_adopted { is_theirs_to_give } else { forces || is_theirs_to_give };
-        draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
+        put(draft, change);
     }
+}
+
+/// Applies one object, and tells when that corrects drift.
+fn put(draft: &mut Draft<'_>, change: &Change) {
+    let s = draft.s;
+    let key = &change.staged.object.key;
+    if change.cause == Cause::Drifted
+        && s.live.applied.contains_key(key)
+        && let Some(app) = s.stable.or(s.target).map(|release| release.app.clone())
+    {
+        let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
+        let message = format!("{key} was changed{by}; it is put back");
+        let (kind, reason) = (NoticeKind::Warning, "DriftCorrected");
+        draft.actions.push(Action::Notice(Notice { app, kind, reason, message }));
+    }
+    let live = s.live.objects.get(key);
+    let sync = draft.application().map(|application| &application.sync);
+    let forces = sync.is_none_or(|sync| sync.forces_conflicts);
+    let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
+    let is_theirs_to_give = managers.iter().all(|manager| sync.is_some_and(|sync| sync.adopt.contains(manager)));
+    let is_forced = is_theirs_to_give || (forces && change.cause != Cause::Adopted);
+    draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
 }
 
 /// Whether the object goes, to be made anew: its apply was refused for a field that may never change, and somebody said

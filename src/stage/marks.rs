@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(differing(&sent, &live), expected);
         assert_eq!(differing(&sent, &sent), Vec::<String>::new());
         assert_eq!(differing(&json!({"a": "1e3"}), &json!({"a": "1k"})), Vec::<String>::new());
-        assert_eq!(differing(&json!({"a": ["x"]}), &json!({"a": ["y"]})), ["/a"]);
+        assert_eq!(differing(&json!({"a": ["x"]}), &json!({"a": ["y"]})), ["/a/0"]);
     }
 
     #[test]
