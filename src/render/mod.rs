@@ -132,6 +132,18 @@ pub fn render(
     contents: &BTreeMap<String, Vec<u8>>,
     kinds: &Kinds,
 ) -> Result<BTreeMap<ObjectKey, Object>, RenderError> {
+    render_with_files(application, contents, kinds).map(|(objects, _)| objects)
+}
+
+/// Renders, and says of each object which file declares it.
+///
+/// # Errors
+/// The first thing that is wrong, by file and document.
+pub fn render_with_files(
+    application: &Application,
+    contents: &BTreeMap<String, Vec<u8>>,
+    kinds: &Kinds,
+) -> Result<(BTreeMap<ObjectKey, Object>, BTreeMap<ObjectKey, String>), RenderError> {
     let mut declared: Vec<(String, usize, Value)> = Vec::new();
     for (file, text) in contents {
         for (index, document) in yaml::documents(file, text)?.into_iter().enumerate() {
@@ -172,7 +184,7 @@ pub fn render(
             "{count} objects in one Application; at most {OBJECTS_MAX} are supported: split it"
         )));
     }
-    Ok(objects)
+    Ok((objects, homes))
 }
 
 /// Takes `List` kinds apart.
@@ -249,7 +261,6 @@ fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;

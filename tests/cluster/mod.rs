@@ -2,6 +2,7 @@
 
 mod checkers;
 mod differential;
+mod diffing;
 mod drift;
 mod events;
 mod harness;

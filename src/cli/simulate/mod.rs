@@ -4,14 +4,13 @@
 mod chart;
 mod document;
 mod text;
-mod tree;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::tree::{Read, Tree};
 use super::connection::name;
 use super::output::{self, complain, print};
+use super::tree::{self, Read, Tree};
 use super::{DONE, FAILED, NO};
 use crate::config::parse_duration;
 use crate::model::{Millis, Past, WaveRecord};
