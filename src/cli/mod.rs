@@ -24,6 +24,7 @@ mod status;
 mod tree;
 pub mod validate;
 mod why;
+mod working_tree;
 
 use clap::{Parser, Subcommand};
 
@@ -56,6 +57,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Say the one fact that keeps an app from being Synced and Healthy (exit code 0 when there is none, 1 when there is)
     Why(why::WhyArgs),
+    /// Show what stands of an app in the cluster, from what it declares down to pods
+    Tree(tree::TreeArgs),
     /// Show an app's past rollouts and its quarantine
     History(history::HistoryArgs),
     /// Stop a rollout and go back to the last completed Release
@@ -86,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Crds => crds::run(),
         Command::Status(arguments) => once(status::run(&arguments)),
         Command::Why(arguments) => once(why::run(&arguments)),
+        Command::Tree(arguments) => once(tree::run(&arguments)),
         Command::History(arguments) => once(history::run(&arguments)),
         Command::Abort(arguments) => once(request::run("abort", &arguments)),
         Command::Rollback(arguments) => once(request::run("rollback", &arguments)),
@@ -134,6 +138,8 @@ mod tests {
             ("tidegate diff web api --path clone --revision HEAD~1 --against main -o json", true),
             ("tidegate diff -n delivery --context east", true),
             ("tidegate diff ../web", false),
+            ("tidegate tree web -o json", true),
+            ("tidegate tree", false),
             ("tidegate demo --fast", true),
             ("tidegate simulate manifests --app web --ready-after 500ms --fail-at 2 --ascii", true),
             ("tidegate simulate manifests --width 10", false),

@@ -135,6 +135,9 @@ pub fn render(
     render_with_files(application, contents, kinds).map(|(objects, _)| objects)
 }
 
+/// The objects of a Release, and the file that declares each.
+pub type Rendered = (BTreeMap<ObjectKey, Object>, BTreeMap<ObjectKey, String>);
+
 /// Renders, and says of each object which file declares it.
 ///
 /// # Errors
@@ -143,7 +146,7 @@ pub fn render_with_files(
     application: &Application,
     contents: &BTreeMap<String, Vec<u8>>,
     kinds: &Kinds,
-) -> Result<(BTreeMap<ObjectKey, Object>, BTreeMap<ObjectKey, String>), RenderError> {
+) -> Result<Rendered, RenderError> {
     let mut declared: Vec<(String, usize, Value)> = Vec::new();
     for (file, text) in contents {
         for (index, document) in yaml::documents(file, text)?.into_iter().enumerate() {

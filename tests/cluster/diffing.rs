@@ -6,8 +6,12 @@ use crate::support::fixture::{AppFixture, config_map};
 use crate::support::story::Story;
 
 /// What must never be shown, plain and as the API spells it; the second pair is what the first one changes to.
-const CANARIES: [&str; 4] =
-    ["canary-7c1f0a9be2d4", "Y2FuYXJ5LTdjMWYwYTliZTJkNA==", "canary-changed-to-this", "Y2FuYXJ5LWNoYW5nZWQtdG8tdGhpcw=="];
+const CANARIES: [&str; 4] = [
+    "canary-7c1f0a9be2d4",
+    "Y2FuYXJ5LTdjMWYwYTliZTJkNA==",
+    "canary-changed-to-this",
+    "Y2FuYXJ5LWNoYW5nZWQtdG8tdGhpcw==",
+];
 
 /// `tidegate diff` in the story's clone: what it prints, and its exit code.
 #[track_caller]
@@ -98,7 +102,10 @@ fn a_tree_that_is_synced_differs_in_nothing_and_a_change_shows_as_just_that() {
     let list: Vec<Value> = serde_json::from_str(&out).expect("a list");
     let of = |kind: &str| list.iter().find(|each| each["kind"] == kind).expect("it differs");
     assert_eq!((list.len(), code), (5, 1));
-    assert_eq!(of("Deployment")["after"]["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/web:1.1.0");
+    assert_eq!(
+        of("Deployment")["after"]["spec"]["template"]["spec"]["containers"][0]["image"],
+        "registry.example/web:1.1.0"
+    );
     assert_eq!(of("Service")["operation"], "pruned");
     assert_eq!(of("Secret")["before"]["data"]["password"], "<masked>");
 
@@ -117,7 +124,10 @@ fn drift_shows_and_what_is_left_to_others_does_not() {
     story.kubectl("patch configmap web -p {\"data\":{\"greeting\":\"other\"}}");
     let (out, code) = diff(&story, "web");
     for part in ["-  replicas: 5\n+  replicas: 2\n", "-          name: ADDED\n", "1 object differs: 1 changed\n"] {
-        assert!(out.contains(part) || out.contains(&part.replace("          name", "        - name")), "{part}:\n{out}");
+        assert!(
+            out.contains(part) || out.contains(&part.replace("          name", "        - name")),
+            "{part}:\n{out}"
+        );
     }
     assert!(!out.contains("greeting"), "{out}");
     assert_eq!(code, 1);
@@ -136,7 +146,9 @@ fn what_the_server_refuses_is_said_of_each_object() {
     let namespace = &story.namespace;
     let (out, code) = diff(&story, "web");
     for part in [
-        format!("# ConfigMap {namespace}/more: refused: forbidden: exceeded quota: maps"),
+        format!(
+            "# ConfigMap {namespace}/more: refused: forbidden: configmaps \"more\" is forbidden: exceeded quota: maps"
+        ),
         format!("# apps/Deployment {namespace}/web: refused: cannot be changed in place: "),
         "# ConfigMap nowhere-at-all/lost: refused: namespace `nowhere-at-all` does not exist\n".to_owned(),
         "-      app: web\n+      app: other\n".to_owned(),
@@ -174,7 +186,9 @@ fn revisions_are_compared_without_a_cluster() {
     let [old, new] = ["HEAD~1", "HEAD"].map(|revision| story.repo.git(&["rev-parse", "--short=7", revision]));
     let namespace = &story.namespace;
     for part in [
-        format!("--- manifests/web/config.yaml@{old}  ConfigMap {namespace}/web\n+++ manifests/web/config.yaml@{new}\n"),
+        format!(
+            "--- manifests/web/config.yaml@{old}  ConfigMap {namespace}/web\n+++ manifests/web/config.yaml@{new}\n"
+        ),
         "-  greeting: hello\n+  greeting: servus\n".to_owned(),
         "+  password: '<masked: changed, 19 bytes -> 22 bytes>'\n".to_owned(),
         "2 objects differ: 2 changed\n".to_owned(),

@@ -19,3 +19,4 @@ mod rollout;
 mod scaling;
 mod secrets;
 mod source;
+mod tree;

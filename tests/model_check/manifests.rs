@@ -1,6 +1,5 @@
 //! What Git declares in this world, and the cluster's numbers as the objects that an API server would return.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use super::Outcome;
 use super::difference::{Difference, Operation};
-use crate::cli::tree::Contents;
+use crate::cli::working_tree::Contents;
 use crate::diff::{Cause, Changes, diff};
 use crate::edge::cluster::Cluster;
 use crate::model::marks::{ANNOTATION_OWNER, FIELD_MANAGER};
@@ -17,7 +17,7 @@ use crate::observe::{Live, ownership};
 use crate::render::render_with_files;
 use crate::stage::{Inputs, Stage, Staged, shown, stage};
 use crate::store::OWNER_LABEL;
-use crate::store::application::Stored;
+use crate::store::application::{Stored, settle};
 use crate::world::{ApiError, ApplyOptions, Kinds};
 
 /// The cluster that is compared with.
@@ -122,7 +122,8 @@ fn remark(application: &Application, stored: Option<&Stored>, outcome: &mut Outc
         None => outcome
             .notes
             .push(format!("{name}: no Application resource yet, so nothing is known of what it left behind")),
-        Some(stored) if stored.record.rollout.is_some() => {
+        // A first sync's end is told by the status alone.
+        Some(stored) if settle(stored.record.clone(), stored.stable_in_status).rollout.is_some() => {
             outcome.notes.push(format!("{name}: a rollout is under way; what it holds until its end differs too"));
         }
         Some(_) => {}
@@ -176,7 +177,7 @@ impl Compared<'_> {
         let error = match (cluster.apply(&staged.object, options).await, live) {
             (Ok(_), None) => return Ok(Difference::of(app, file, None, Some(declared))),
             (Ok(answer), Some(live)) => {
-                let after = self.settled(answer, live);
+                let after = self.settled(&answer, live);
                 return Ok(Difference::of(app, file, Some(live), Some(&after)));
             }
             (Err(error), _) => error,
@@ -223,7 +224,7 @@ impl Compared<'_> {
 
     /// What the object comes to with the agent's other writes to it: additions to pod templates go, and replicas that Git
     /// no longer states stay.
-    fn settled(&self, answer: Object, live: &Object) -> Object {
+    fn settled(&self, answer: &Object, live: &Object) -> Object {
         let mut body = (*answer.body).clone();
         let removal = self.changes.remove_fields.iter().find(|removal| removal.live.key == answer.key);
         for pointer in removal.into_iter().flat_map(|removal| &removal.pointers) {

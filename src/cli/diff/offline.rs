@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::difference::Difference;
 use super::side::Side;
 use super::{Outcome, Wanted};
-use crate::cli::tree::Contents;
+use crate::cli::working_tree::Contents;
 use crate::model::{Application, Deletion, GroupKind, Object, ObjectKey};
-use crate::render::{RenderError, render_with_files};
+use crate::render::{RenderError, Rendered, render_with_files};
 use crate::world::Kinds;
 
 /// Kinds of Kubernetes itself that live in no namespace, as `group/Kind`.
@@ -51,8 +51,6 @@ const CLUSTER_SCOPED: [&str; 31] = [
 
 /// Groups of Kubernetes itself; the others end in `.k8s.io`.
 const GROUPS_WITHOUT_SUFFIX: [&str; 5] = ["", "apps", "autoscaling", "batch", "policy"];
-
-type Rendered = (BTreeMap<ObjectKey, Object>, BTreeMap<ObjectKey, String>);
 
 /// What is known of kinds.
 #[derive(Default)]
@@ -186,7 +184,7 @@ spec: {group: example.com, names: {kind: Widget}, scope: Cluster}
         let space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, namespace: ignored}\n";
         let outcome =
             compared(&[("m/a.yaml", &map("one")), ("m/b.yaml", space)], &[("m/a.yaml", &map("two")), ("m/b.yaml", "")]);
-        assert_eq!(outcome.errors, [String::new(); 0]);
+        assert_eq!(outcome.errors, Vec::<String>::new());
         let expected =
             [(Operation::Changed, "ConfigMap shop/m".to_owned()), (Operation::Removed, "Namespace shop".to_owned())];
         assert_eq!(operations(&outcome), expected);
@@ -209,7 +207,7 @@ spec: {group: example.com, names: {kind: Widget}, scope: Cluster}
             &[("m/a.yaml", WIDGET)],
         );
         assert_eq!(operations(&outcome), [(Operation::Added, "example.com/Widget w".to_owned())]);
-        assert_eq!(outcome.notes, [String::new(); 0]);
+        assert_eq!(outcome.notes, Vec::<String>::new());
     }
 
     #[test]

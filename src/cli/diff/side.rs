@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::cli::tree::{self, Contents, Read};
 use crate::cli::validate::relative;
+use crate::cli::working_tree::{self, Contents, Read};
 use crate::declare::{ParsedFile, Problem, assemble, is_candidate, parse_file};
 use crate::edge::git::Commit;
 use crate::model::{AppName, Application};
@@ -32,7 +32,7 @@ pub(super) struct Side {
 
 /// Reads the working tree at a folder.
 pub(super) fn working_tree(path: &Path, root: Option<&Path>) -> anyhow::Result<Side> {
-    let read = match tree::read(path, root)? {
+    let read = match working_tree::read(path, root)? {
         Read::Tree(tree) => tree,
         Read::Problems(text) => bail!("{} cannot be compared\n{}", path.display(), text.trim_end()),
     };
