@@ -102,7 +102,12 @@ fn put_entries(entries: &mut Map<String, Value>, is_hidden: fn(&str) -> bool, te
 /// What stands for a value before and after. Only the later one says that it changed, so that a line of the difference
 /// shows it.
 fn masked(before: Option<&Value>, after: Option<&Value>, count: fn(&str) -> usize) -> (String, String) {
-    let size = |value: &Value| value.as_str().map(|text| format!("{} bytes", count(text)));
+    let size = |value: &Value| {
+        value.as_str().map(|text| match count(text) {
+            1 => "1 byte".to_owned(),
+            bytes => format!("{bytes} bytes"),
+        })
+    };
     let alone = |value: Option<&Value>| match value.and_then(size) {
         Some(size) => format!("<masked: {size}>"),
         None => "<masked>".to_owned(),
@@ -178,7 +183,7 @@ mod tests {
         );
         assert_eq!(
             before.unwrap()["data"],
-            json!({"same": "<masked>", "other": "<masked>", "gone": "<masked: 1 bytes>"})
+            json!({"same": "<masked>", "other": "<masked>", "gone": "<masked: 1 byte>"})
         );
         assert_eq!(
             after.unwrap()["data"],

@@ -87,7 +87,7 @@ fn a_tree_that_is_synced_differs_in_nothing_and_a_change_shows_as_just_that() {
     story.repo.remove("manifests/web/service.yaml");
     let (out, code) = diff(&story, "web");
     for part in [
-        "-        image: registry.example/web:1.0.0\n+        image: registry.example/web:1.1.0\n",
+        "-      - image: registry.example/web:1.0.0\n+      - image: registry.example/web:1.1.0\n",
         "-  password: <masked>\n+  password: '<masked: changed, 19 bytes -> 22 bytes>'\n   user: <masked>\n",
         &format!("# Service {namespace}/web: prune is off: it stays\n--- live  Service {namespace}/web\n"),
         "5 objects differ: 1 added, 3 changed, 1 pruned\n",
@@ -108,6 +108,23 @@ fn a_tree_that_is_synced_differs_in_nothing_and_a_change_shows_as_just_that() {
     );
     assert_eq!(of("Service")["operation"], "pruned");
     assert_eq!(of("Secret")["before"]["data"]["password"], "<masked>");
+
+    // What was pushed is what runs, whatever the working tree says.
+    let (out, code) = diff(&story, "--revision HEAD web");
+    assert_eq!((out.as_str(), code), ("no difference in 4 objects of 1 application\n", 0));
+
+    // An app that leaves, beside one that comes.
+    AppFixture::new("api").replicas(1).write(&story.repo, &story.namespace);
+    std::fs::remove_file(story.repo.folder().join("apps/web.yaml")).expect("it is there");
+    let (out, code) = diff(&story, "");
+    for part in [
+        "# api: no Application resource yet",
+        "# web: not declared in the working tree any more; its objects stay (deletion: orphan)\n",
+        "3 objects differ: 3 added\n",
+    ] {
+        assert!(out.contains(part), "{part}\nis missing in:\n{out}");
+    }
+    assert_eq!(code, 1);
 
     // Nothing of all that was done.
     assert!(story.observer.now(|state| state.runs("web", "1.0.0", 2) && state.config("more", "greeting").is_none()));

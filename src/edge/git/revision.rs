@@ -40,7 +40,7 @@ impl Commit {
         let mut files = Files::new();
         tree::advance(&repository, &mut files, None, tree, EntryLimit::default()).map_err(Failure::into_error)?;
         let root = repository.workdir().map(Path::to_owned);
-        Ok(Self { id: id.to_string(), files, root, store: repository.path().to_owned() })
+        Ok(Self { id: id.to_string(), files, root, store: repository.commondir().to_owned() })
     }
 
     /// Contents of files, in the order asked for.
