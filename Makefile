@@ -21,7 +21,7 @@ lint: ## format, clippy, dependency rules, documentation links
 
 # One profile (dev) throughout, so that dependencies are compiled once, and the agent under test is target/debug/tidegate.
 test: lint ## everything that must hold before a commit goes in: lint, unit tests, tests on a real control plane
-	@bash .ci/step 'unit tests' cargo test --locked --quiet --lib
+	@bash .ci/step 'unit tests' cargo test --locked --quiet --lib --config 'profile.dev.package.tidegate.opt-level=0'
 	@bash .ci/step 'test control plane' bash .ci/testplane.sh
 	@bash .ci/step 'prometheus' bash .ci/prometheus.sh
 	@bash .ci/step 'tests on a real control plane' bash .ci/cluster-tests

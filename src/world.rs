@@ -59,7 +59,12 @@ pub trait World: Send + Sync {
     fn update(&self, object: &Object, part: Part) -> impl Future<Output = Result<Object, ApiError>> + Send;
 
     /// Server-side apply under a field manager.
-    fn apply(&self, object: &Object, options: ApplyOptions) -> impl Future<Output = Result<Object, ApiError>> + Send;
+    fn apply(
+        &self,
+        object: &Object,
+        options: ApplyOptions,
+        acting: Acting<'_>,
+    ) -> impl Future<Output = Result<Object, ApiError>> + Send;
 
     /// JSON patch (RFC 6902), tests included, under our field manager.
     fn patch(
@@ -67,6 +72,7 @@ pub trait World: Send + Sync {
         key: &ObjectKey,
         version: &str,
         operations: &Value,
+        acting: Acting<'_>,
     ) -> impl Future<Output = Result<Object, ApiError>> + Send;
 
     /// Deletes in the background with preconditions. Absence is not an error.
@@ -75,6 +81,7 @@ pub trait World: Send + Sync {
         key: &ObjectKey,
         version: &str,
         preconditions: &Preconditions,
+        acting: Acting<'_>,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Asks Git for its head and fetches what is new. `known` is the commit that the caller holds, `proven` the newest
@@ -174,6 +181,10 @@ pub enum Part {
     /// Only status.
     Status,
 }
+
+/// On whose behalf a write is sent: the user that the API server is to judge it as (impersonation), such as
+/// `system:serviceaccount:shop:deployer`; `None` for the agent itself.
+pub type Acting<'a> = Option<&'a str>;
 
 /// How to apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::contention::Contended;
-use crate::decide::Failure;
-use crate::model::{AppName, Application, Declared, Digest, History, Millis, Object, ObjectKey, Release, Timestamp};
+use super::neighbours::Stood;
+use crate::decide::{Failure, Neighbours};
+use crate::model::{
+    AppName, Application, Declared, Digest, GroupKind, History, Millis, Object, ObjectKey, Release, Timestamp,
+};
 use crate::observe::Applied;
 use crate::stage::Stage;
 use crate::status::AppView;
@@ -40,6 +43,12 @@ pub struct App {
     pub applied: BTreeMap<ObjectKey, Applied>,
     /// The stage of the last pass while a rollout is under way, so that the next one makes only what differs.
     pub staged: Stage,
+    /// Kinds of its objects that the cluster does not serve at present.
+    pub unserved: BTreeSet<GroupKind>,
+    /// What it and others are to each other.
+    pub neighbours: Neighbours,
+    /// How it stood after its last pass.
+    pub stood: Stood,
     /// Writes that do not work.
     pub failures: BTreeMap<ObjectKey, Failure>,
     /// When drift was corrected, by object and field, newest last.
@@ -78,6 +87,9 @@ impl App {
             releases: BTreeMap::new(),
             applied: BTreeMap::new(),
             staged: Stage::default(),
+            unserved: BTreeSet::new(),
+            neighbours: Neighbours::default(),
+            stood: Stood::default(),
             failures: BTreeMap::new(),
             corrections: BTreeMap::new(),
             contended: BTreeMap::new(),
@@ -136,6 +148,18 @@ impl App {
             Declared::Broken { last, .. } => last.as_ref(),
             Declared::Removed { .. } => None,
         }
+    }
+
+    /// On whose behalf the app's objects are written: the service account that it names, also when Git no longer does.
+    #[must_use]
+    pub fn acting(&self) -> Option<String> {
+        let user = |namespace: &str, name: &str| format!("system:serviceaccount:{namespace}:{name}");
+        if let Some(application) = self.application() {
+            return Some(user(&application.namespace, application.service_account.as_deref()?));
+        }
+        let object = self.object.as_ref()?;
+        let named = object.text("/spec/destination/serviceAccount")?;
+        Some(user(object.text("/spec/destination/namespace")?, named))
     }
 
     /// Every object that the app has to do with, with its API version: what Git says comes before what is recorded. In

@@ -36,15 +36,22 @@ pub(super) async fn execute<W: World>(
     trace: &mut Trace,
 ) {
     let has_writes = actions.iter().any(|action| !matches!(action, Action::Measure { .. } | Action::Notice(_)));
-    let work = actions.into_iter().map(|action| one(context, app, action));
-    let outcomes = join_all(work).await;
-    let now = context.world.now();
     let mut has_failed = false;
-    for (outcomes, notice) in outcomes {
-        trace.notices.extend(notice);
-        for outcome in outcomes {
-            has_failed |= matches!(outcome, Outcome::Failed { .. });
-            remember(context, app, outcome, sight, trace, now);
+    for (group, needs_success) in groups(actions) {
+        let work = group.into_iter().map(|action| one(context, app, action));
+        let outcomes = join_all(work).await;
+        let now = context.world.now();
+        let mut is_done = true;
+        for (outcomes, notice) in outcomes {
+            trace.notices.extend(notice);
+            for outcome in outcomes {
+                has_failed |= matches!(outcome, Outcome::Failed { .. });
+                is_done &= !matches!(outcome, Outcome::Failed { .. } | Outcome::Seen(_) | Outcome::Withheld);
+                remember(context, app, outcome, sight, trace, now);
+            }
+        }
+        if needs_success && !is_done {
+            break;
         }
     }
     // What was written shows in the next pass, which comes at once: events of our own writes are known already. Only what
@@ -52,13 +59,31 @@ pub(super) async fn execute<W: World>(
     trace.again |= has_writes && !has_failed;
 }
 
+/// Takes actions apart at their barriers: each group with whether what follows needs its success.
+fn groups(actions: Vec<Action>) -> Vec<(Vec<Action>, bool)> {
+    let mut groups = vec![(Vec::new(), false)];
+    for action in actions {
+        match action {
+            Action::Barrier { needs_success } => {
+                if let Some(last) = groups.last_mut() {
+                    last.1 = needs_success;
+                }
+                groups.push((Vec::new(), false));
+            }
+            action => groups.last_mut().expect("there is always a group").0.push(action),
+        }
+    }
+    groups
+}
+
 /// Does one thing and says what came of it.
 async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<Outcome>, Option<Object>) {
     let world = &context.world;
+    let acting = app.acting();
     let outcomes = match action {
         Action::Apply { object, is_forced } => {
             let options = ApplyOptions { is_forced, is_dry_run: false, manager: FIELD_MANAGER };
-            let answer = world.apply(&object, options).await;
+            let answer = world.apply(&object, options, acting.as_deref()).await;
             context.telemetry.applied(answer.as_ref().map(|_| ()));
             written(context, object.key.clone(), &object.version, answer, Outcome::Applied).await
         }
@@ -66,16 +91,16 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
             let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version});
             let removals = pointers.iter().map(|pointer| json!({"op": "remove", "path": pointer}));
             let patch = Value::Array(std::iter::once(test).chain(removals).collect());
-            let answer = world.patch(&key, &version, &patch).await;
+            let answer = world.patch(&key, &version, &patch, acting.as_deref()).await;
             written(context, key, &version, answer, Outcome::Changed).await
         }
         Action::YieldReplicas { key, version, replicas } => {
-            let answer = yield_replicas(context, &key, &version, replicas).await;
+            let answer = yield_replicas(context, app, &key, &version, replicas).await;
             written(context, key, &version, answer, Outcome::Changed).await
         }
-        Action::Orphan { key, version } => orphan(context, key, &version).await,
+        Action::Orphan { key, version } => orphan(context, app, key, &version).await,
         Action::Delete { key, version, uid, resource_version } => {
-            match world.delete(&key, &version, &Preconditions { uid, resource_version }).await {
+            match world.delete(&key, &version, &Preconditions { uid, resource_version }, acting.as_deref()).await {
                 Ok(()) => vec![Outcome::Deleted(key)],
                 Err(error) => failed(context, key, &version, &error).await,
             }
@@ -87,6 +112,8 @@ async fn one<W: World>(context: &Context<W>, app: &App, action: Action) -> (Vec<
         }
         Action::Notice(notice) => return (Vec::new(), Some(keep::event(context, app, &notice))),
         Action::Forget => keep::forget(context, app).await,
+        // It stands between groups.
+        Action::Barrier { .. } => Vec::new(),
     };
     (outcomes, None)
 }
@@ -122,6 +149,7 @@ async fn failed<W: World>(context: &Context<W>, key: ObjectKey, version: &str, e
 
 async fn yield_replicas<W: World>(
     context: &Context<W>,
+    app: &App,
     key: &ObjectKey,
     version: &str,
     replicas: u32,
@@ -132,11 +160,11 @@ async fn yield_replicas<W: World>(
         "metadata": {"name": key.name, "namespace": key.namespace}, "spec": {"replicas": replicas}});
     let object = Object { key: key.clone(), version: version.to_owned(), body: std::sync::Arc::new(body) };
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: REPLICAS_MANAGER };
-    context.world.apply(&object, options).await
+    context.world.apply(&object, options, app.acting().as_deref()).await
 }
 
 /// Takes our marks off an object that stays.
-async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -> Vec<Outcome> {
+async fn orphan<W: World>(context: &Context<W>, app: &App, key: ObjectKey, version: &str) -> Vec<Outcome> {
     let live = match context.world.get(&key, version).await {
         Ok(Some(live)) => live,
         Ok(None) => return vec![Outcome::Absent(key)],
@@ -156,7 +184,7 @@ async fn orphan<W: World>(context: &Context<W>, key: ObjectKey, version: &str) -
             json!({"op": "remove", "path": format!("/metadata/labels/{}", LABEL_APPLICATION.replace('/', "~1"))}),
         );
     }
-    let answer = context.world.patch(&key, version, &Value::Array(operations)).await;
+    let answer = context.world.patch(&key, version, &Value::Array(operations), app.acting().as_deref()).await;
     written(context, key, version, answer, Outcome::Changed).await
 }
 

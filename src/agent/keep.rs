@@ -295,7 +295,7 @@ pub(super) async fn drop_release<W: World>(context: &Context<W>, app: &App, dige
         Err(error) => return failed(&error),
     };
     for part in parts {
-        if let Err(error) = context.world.delete(&part.key, &part.version, &preconditions(&part)).await {
+        if let Err(error) = context.world.delete(&part.key, &part.version, &preconditions(&part), None).await {
             return failed(&error);
         }
     }
@@ -323,7 +323,7 @@ fn preconditions(object: &Object) -> Preconditions {
 /// Deletes the app's custom resource, last of all.
 pub(super) async fn forget<W: World>(context: &Context<W>, app: &App) -> Vec<Outcome> {
     let Some(object) = &app.object else { return vec![Outcome::Done] };
-    match context.world.delete(&object.key, &object.version, &preconditions(object)).await {
+    match context.world.delete(&object.key, &object.version, &preconditions(object), None).await {
         Ok(()) => {
             context.telemetry.forget(destination(app), &app.name);
             vec![Outcome::Done]

@@ -9,6 +9,7 @@ mod election;
 mod event;
 mod execute;
 mod keep;
+mod neighbours;
 mod observed;
 mod polling;
 mod publish;

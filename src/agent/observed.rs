@@ -43,7 +43,7 @@ pub(super) async fn remember<W: World>(context: &Context<W>, revision: &Revision
     let mut tries = 0;
     loop {
         tries += 1;
-        match context.world.apply(&object, options).await {
+        match context.world.apply(&object, options, None).await {
             Ok(_) => return Ok(()),
             Err(error) if error.is_transient() && tries < TRIES_MAX => {
                 tracing::warn!(%error, "the observed commit was not remembered; trying again");

@@ -10,7 +10,7 @@ use crate::model::marks::{
 };
 use crate::model::{Declared, Digest, GroupKind, Inventory, Object, ObjectKey, Record, Release, ReleaseRef};
 use crate::observe::ownership;
-use crate::stage::{is_deployment, waits_for_batches};
+use crate::stage::{is_deployment, is_hook, waits_for_batches};
 use crate::store;
 use crate::world::{ApiError, Scope, World};
 
@@ -52,7 +52,7 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Re
     };
     tracing::warn!(application = %app.name, version = %release.reference.version, "the record was lost and is rebuilt from the cluster");
     let mut inventory: Inventory =
-        release.objects.iter().map(|(key, object)| (key.clone(), object.version.clone())).collect();
+        of_release(&release).map(|(key, object)| (key.clone(), object.version.clone())).collect();
     add_leftovers(context, app, &kept, &mut inventory).await?;
     let record =
         Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
@@ -84,6 +84,11 @@ async fn beside<W: World>(
     Ok(pods.into_iter().filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count).map(|(release, _)| release))
 }
 
+/// What of a Release is inventoried: hooks are not.
+fn of_release(release: &Release) -> impl Iterator<Item = (&ObjectKey, &Object)> {
+    release.objects.iter().filter(|(_, object)| !is_hook(object))
+}
+
 /// A kept Release that is damaged counts as one that is not kept; one that could not be read just now does not.
 fn readable(restored: Result<Option<Release>, ApiError>) -> Result<Option<Release>, ApiError> {
     match restored {
@@ -102,7 +107,7 @@ async fn add_leftovers<W: World>(
 ) -> Result<(), ApiError> {
     for digest in kept {
         let Some(release) = readable(keep::restore(context, app, *digest).await)? else { continue };
-        for (key, object) in &release.objects {
+        for (key, object) in of_release(&release) {
             if inventory.contains_key(key) {
                 continue;
             }

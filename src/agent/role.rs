@@ -50,5 +50,5 @@ async fn once<W: World>(world: &W, namespace: &str, pod: &str) -> Result<(), Api
 
 async fn patch<W: World>(world: &W, pod: &Object, operation: &serde_json::Value) -> Result<(), ApiError> {
     let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": pod.resource_version()});
-    world.patch(&pod.key, "v1", &json!([test, operation])).await.map(drop)
+    world.patch(&pod.key, "v1", &json!([test, operation]), None).await.map(drop)
 }

@@ -10,6 +10,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::event::{Done, Ended, Office};
+use super::neighbours::{Stood, stored};
 use super::sight::is_secret;
 use super::source::Source;
 use super::start::Started;
@@ -70,6 +71,12 @@ pub struct Scheduler<W> {
     pub(super) listed_at: BTreeMap<Scope, Timestamp>,
     /// Collections that gave something since their watch was opened.
     pub(super) heard: BTreeSet<Scope>,
+    /// How apps stood after their last pass.
+    pub(super) stood: BTreeMap<AppName, Stood>,
+    /// Whom apps wait for; those that wait for nobody are not in it.
+    pub(super) waits_for: BTreeMap<AppName, BTreeSet<AppName>>,
+    /// Collections of kinds that the cluster does not serve at present.
+    pub(super) unserved: BTreeSet<Scope>,
     pub(super) kinds_at: Option<Timestamp>,
     pub(super) secrets_at: Timestamp,
     pub(super) applications: Scope,
@@ -84,6 +91,8 @@ impl<W: World + 'static> Scheduler<W> {
         cache.replace(&scope, listed.items, &listed.resource_version);
         context.world.watch(&scope, &listed.resource_version);
         let declared_in = apps.iter().filter_map(|(name, app)| Some((name.clone(), declared_in(app)?))).collect();
+        let waits_for = apps.iter().filter_map(|(name, app)| Some((name.clone(), stored(app.object.as_ref()?))));
+        let waits_for = waits_for.filter(|(_, others)| !others.is_empty()).collect();
         let mut slots = BTreeMap::new();
         let mut due = BTreeMap::new();
         for (name, mut app) in apps {
@@ -119,6 +128,9 @@ impl<W: World + 'static> Scheduler<W> {
             relist_at: BTreeMap::new(),
             listed_at: BTreeMap::new(),
             heard: BTreeSet::new(),
+            stood: BTreeMap::new(),
+            waits_for,
+            unserved: BTreeSet::new(),
             kinds_at: None,
             secrets_at: SECRETS_EVERY.after(now),
             applications: scope,
@@ -245,6 +257,7 @@ impl<W: World + 'static> Scheduler<W> {
             }
         }
         self.declare(&mut app);
+        app.neighbours = self.neighbours(&app);
         let keys = app.keys();
         let scopes: BTreeSet<Scope> =
             keys.iter().filter(|(key, _)| !is_secret(key)).map(|(key, version)| whole(key, version)).collect();
@@ -256,8 +269,15 @@ impl<W: World + 'static> Scheduler<W> {
             missing.into_iter().for_each(|scope| self.list(scope));
             return;
         }
+        let unserved = keys.iter().filter(|(key, version)| self.unserved.contains(&whole(key, version)));
+        let unserved: BTreeSet<_> = if self.unserved.is_empty() {
+            BTreeSet::new()
+        } else {
+            unserved.map(|(key, _)| key.kind.clone()).collect()
+        };
         self.due.remove(name);
         let seen = keys.iter().filter_map(|(key, _)| Some(((*key).clone(), self.cache.get(key)?.clone()))).collect();
+        app.unserved = unserved;
         let context = Arc::clone(&self.context);
         self.passes += 1;
         self.work.push(Box::pin(async move {
@@ -311,7 +331,11 @@ impl<W: World + 'static> Scheduler<W> {
     fn passed(&mut self, passed: Passed) {
         self.passes -= 1;
         let Passed { app, learned, gone, absent, notices, wake_at, is_forgotten } = passed;
-        learned.into_iter().for_each(|object| self.cache.learn(object));
+        for object in learned {
+            // What a write shows to be there is served.
+            self.unserved.retain(|scope| scope.kind != object.key.kind);
+            self.cache.learn(object);
+        }
         gone.iter().for_each(|key| self.cache.unlearn(key));
         absent.iter().for_each(|(key, known)| self.cache.remove(key, known));
         for notice in notices {
@@ -329,12 +353,14 @@ impl<W: World + 'static> Scheduler<W> {
             self.slots.remove(&name);
             self.due.remove(&name);
             self.declared_in.remove(&name);
+            self.forget_standing(&name);
             if let Some(source) = &mut self.source {
                 source.apps.remove(&name);
             }
             return;
         }
         self.follow_pods(&app);
+        self.note_standing(&app);
         if let Some(declared_in) = declared_in(&app) {
             self.declared_in.insert(name.clone(), declared_in);
         }

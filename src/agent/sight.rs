@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::tick::Passed;
 use super::{App, Context, contention};
-use crate::model::{GroupKind, Lane, Object, ObjectKey, Position, Timestamp};
+use crate::model::{GroupKind, Lane, Moment, Object, ObjectKey, Position, Timestamp};
 use crate::observe::{Live, Workload};
-use crate::stage::{is_deployment, moving};
+use crate::stage::{hooks, is_deployment, moving};
 use crate::world::{ApiError, ApplyOptions, Scope, World};
 
 /// A ReplicaSet that quota refuses is woken this often; its own back-off goes up to 1000 s.
@@ -67,8 +67,11 @@ pub(super) async fn observe<W: World>(
     now: Timestamp,
 ) -> (Live, Trace) {
     let mut trace = Trace::default();
+    let mut seen = seen;
+    seen.retain(|key, _| !app.unserved.contains(&key.kind));
     let contended = contention::standing(app, now);
-    let mut live = Live { objects: seen, applied: app.applied.clone(), contended, ..Live::default() };
+    let (applied, unserved) = (app.applied.clone(), app.unserved.clone());
+    let mut live = Live { objects: seen, applied, unserved, contended, ..Live::default() };
     if let Some(reason) = &app.unusable {
         live.unreadable = Some(reason.clone());
         return (live, trace);
@@ -77,6 +80,7 @@ pub(super) async fn observe<W: World>(
         loaded?;
         read_secrets(context, app, &mut live, &mut trace).await?;
         read_workloads(context, app, &mut live, &mut trace, now).await?;
+        read_hooks(context, app, &mut live).await?;
         ask_about_templates(context, app, &mut live).await
     };
     if let Err(error) = read.await {
@@ -180,6 +184,27 @@ async fn read_workloads<W: World>(
     Ok(())
 }
 
+/// Reads the runs of hooks that matter at this position by name: watches only say that there is news.
+async fn read_hooks<W: World>(context: &Context<W>, app: &App, live: &mut Live) -> Result<(), ApiError> {
+    let Some(rollout) = app.history.record.as_ref().and_then(|record| record.rollout.as_ref()) else { return Ok(()) };
+    let Some(target) = app.target().and_then(|digest| app.release(digest)) else { return Ok(()) };
+    for hook in hooks(target, rollout) {
+        let is_awaited = match rollout.position {
+            Position::Preparing | Position::Wave { .. } | Position::Trailing => hook.moment <= Moment::Post,
+            Position::Reverting { .. } | Position::Held { .. } => hook.moment > Moment::Post,
+        };
+        let is_due = match rollout.hooks.run(hook.moment, &hook.key) {
+            Some(run) if run.is_success => hook.deletes.is_on_success,
+            Some(_) => hook.deletes.is_on_failure,
+            None => is_awaited,
+        };
+        if is_due && let Some(found) = context.world.get(&hook.object.key, &hook.object.version).await? {
+            live.hooks.insert(found.key.clone(), without_data(found));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the step that the rollout is at takes longer than events do.
 fn is_slow(app: &App, now: Timestamp) -> bool {
     let Some(rollout) = app.history.record.as_ref().and_then(|record| record.rollout.as_ref()) else { return false };
@@ -223,10 +248,11 @@ async fn ask_about_templates<W: World>(context: &Context<W>, app: &App, live: &m
     if rollout.position != Position::Preparing || rollout.lane == Lane::Direct {
         return Ok(());
     }
+    let acting = app.acting();
     for (key, workload) in live.workloads.iter().filter(|(_, workload)| workload.n() > 0 && !workload.is_held()) {
         let Some(object) = target.objects.get(key) else { continue };
         let options = ApplyOptions { is_forced: true, is_dry_run: true, manager: crate::model::marks::FIELD_MANAGER };
-        match context.world.apply(object, options).await {
+        match context.world.apply(object, options, acting.as_deref()).await {
             Ok(after) if after.at("/spec/template") == workload.object.at("/spec/template") => {
                 live.unchanged_templates.push(key.clone());
             }

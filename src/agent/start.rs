@@ -124,6 +124,8 @@ pub fn recalled(object: &Object) -> Option<Arc<Application>> {
     let stored = store::application::read(object).ok()?;
     let mut spec = stored.spec.clone();
     spec.as_object_mut()?.remove("plan");
+    // Those whom it waits for are not known either, and nothing starts before they are.
+    spec.as_object_mut()?.remove("dependsOn");
     let document = json!({"apiVersion": crate::declare::API_VERSION, "kind": "Application",
         "metadata": {"name": stored.name.as_str()}, "spec": spec});
     let parsed = parse_file(&stored.declared_in, document.to_string().as_bytes());

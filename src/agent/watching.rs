@@ -81,6 +81,9 @@ impl<W: World + 'static> Scheduler<W> {
         match result {
             Ok(listed) => {
                 let known = self.cache.has(&scope);
+                if self.unserved.remove(&scope) {
+                    self.wake_all();
+                }
                 let items = listed.items.into_iter().map(|object| self.slim(object)).collect();
                 let changed = self.cache.replace(&scope, items, &listed.resource_version);
                 self.context.world.watch(&scope, &listed.resource_version);
@@ -96,10 +99,15 @@ impl<W: World + 'static> Scheduler<W> {
                     waiting.iter().for_each(|name| self.wake(name, Timestamp::UNIX_EPOCH));
                 }
             }
-            Err(ApiError::UnknownKind(_)) if !self.cache.has(&scope) => {
-                // The kind may come with the very Release that waits for it: nothing of it exists now.
-                self.cache.replace(&scope, Vec::new(), "");
-                self.relist_at.insert(scope, RETRY.after(now));
+            Err(ApiError::UnknownKind(_)) => {
+                // The kind may come with the very Release that waits for it, or come back: what was known of it is kept.
+                if !self.cache.has(&scope) {
+                    self.cache.replace(&scope, Vec::new(), "");
+                }
+                self.relist_at.insert(scope.clone(), RETRY.after(now));
+                if self.unserved.insert(scope) {
+                    self.wake_all();
+                }
             }
             Err(error) => {
                 tracing::warn!(kind = %scope.kind, %error, "a collection cannot be listed");
@@ -213,6 +221,9 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Wakes the app that an object belongs to, before or now.
     pub(super) fn touched(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
+        if crate::stage::group(&scope.kind) == crate::stage::Group::Definitions {
+            self.ask_for_kinds();
+        }
         // Another agent's app of the same name is none of ours; an object whose owner mark was taken away still is.
         let is_foreign =
             |object: &Object| object.annotation(ANNOTATION_OWNER).is_some_and(|owner| owner != self.context.owner);
@@ -226,6 +237,17 @@ impl<W: World + 'static> Scheduler<W> {
         };
         if let Some(name) = name {
             self.wake(&name, Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    /// A definition changed: kinds that somebody waits for may be served now.
+    fn ask_for_kinds(&mut self) {
+        let now = self.context.world.now();
+        if self.source.as_ref().is_some_and(|source| source.misses_kind) {
+            self.kinds_at = Some(Millis(500).after(now));
+        }
+        for scope in &self.unserved {
+            self.relist_at.entry(scope.clone()).and_modify(|at| *at = (*at).min(Millis(500).after(now)));
         }
     }
 

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Draft, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
-    Action, Application, Capacity, Declared, Lane, Millis, Position, Release, ReleaseRef, Rollout, WaveRecord,
+    Action, Application, Capacity, Declared, DependencyCondition, Hooks, Lane, Millis, Position, Release, ReleaseRef,
+    Rollout, WaveRecord,
 };
-use crate::stage::{moving, trailing};
+use crate::stage::{is_hook, moving, trailing};
 use crate::status::Phase;
 
 /// What could not be read is read again after this.
@@ -60,7 +61,27 @@ fn settle_declared(draft: &mut Draft<'_>, application: &Application, target: &Re
         ));
         return keep_stable(draft);
     }
+    if let Some(fact) = awaited(draft, application) {
+        draft.phase = Phase::Waiting;
+        draft.blocked(fact);
+        // One that never ran is shown all the same.
+        draft.has_moved |= draft.s.history.record.is_none();
+        return keep_stable(draft);
+    }
     start(draft, application, target);
+}
+
+/// The app that a rollout waits for, when it waits for one.
+fn awaited(draft: &Draft<'_>, application: &Application) -> Option<String> {
+    application.depends_on.iter().find_map(|dependency| {
+        let standing = draft.s.neighbours.standings.get(&dependency.app).cloned().unwrap_or_default();
+        let (is_met, wanted) = match dependency.condition {
+            DependencyCondition::Healthy => (standing.is_healthy, "to be Synced and Healthy as Git declares it"),
+            DependencyCondition::Release => (standing.is_released, "to complete what Git declares of it"),
+        };
+        let why = if standing.why.is_empty() { String::new() } else { format!(": {}", standing.why) };
+        (!is_met).then(|| format!("waits for application {} {wanted}{why}", dependency.app))
+    })
 }
 
 /// Whether a person asked for this very state of Git. The answered request stays in the record until the next one.
@@ -117,7 +138,9 @@ pub(super) fn begin(
     let position = Position::Preparing;
     let added = next
         .objects
-        .keys()
+        .iter()
+        .filter(|(_, object)| !is_hook(object))
+        .map(|(key, _)| key)
         .filter(|key| !stable.objects.contains_key(*key) && !draft.record.inventory.contains_key(*key));
     let added: BTreeSet<_> = added.cloned().collect();
     put(draft, application, target, next, lane, position, added, Vec::new());
@@ -142,7 +165,7 @@ fn put(
 ) {
     let record = &mut draft.record;
     record.rollouts += 1;
-    for (key, object) in &next.objects {
+    for (key, object) in next.objects.iter().filter(|(_, object)| !is_hook(object)) {
         record.inventory.insert(key.clone(), object.version.clone());
     }
     record.rollout = Some(Rollout {
@@ -156,6 +179,7 @@ fn put(
         stable_hashes: BTreeMap::new(),
         added,
         pods_to_revert: BTreeMap::new(),
+        hooks: Hooks::default(),
     });
     draft.has_moved = true;
     draft.phase = Phase::Progressing;

@@ -5,8 +5,11 @@
 //! makes the cluster equal to the stage of the position that stands.
 
 mod gates;
+mod hooks;
 mod idle;
 pub mod lease;
+mod ordering;
+mod progress;
 mod reconciling;
 mod removal;
 mod reports;
@@ -16,13 +19,15 @@ mod rolling;
 mod tests;
 mod transitions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use gates::{variables, verdict};
 pub use transitions::notices;
 
 use crate::diff::Changes;
-use crate::model::{Action, Application, Declared, HealthRule, History, ObjectKey, Record, Release, Timestamp};
+use crate::model::{
+    Action, AppName, Application, Declared, HealthRule, History, ObjectKey, Record, Release, Timestamp,
+};
 use crate::observe::Live;
 use crate::stage::Stage;
 use crate::status::Report;
@@ -48,12 +53,34 @@ pub struct Situation<'a> {
     pub changes: &'a Changes,
     /// What was observed.
     pub live: &'a Live,
+    /// What the app and others are to each other.
+    pub neighbours: &'a Neighbours,
     /// What failed in passes before, by object.
     pub failures: &'a BTreeMap<ObjectKey, Failure>,
     /// Whether the custom resource mirrors the declaration.
     pub is_mirrored: bool,
     /// Now.
     pub now: Timestamp,
+}
+
+/// What an app and others are to each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// How those stand that it waits for.
+    pub standings: BTreeMap<AppName, AppStanding>,
+    /// Those that wait for it and still exist. Told only when it has left Git.
+    pub dependants: BTreeSet<AppName>,
+}
+
+/// How an app stands that another one waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppStanding {
+    /// Whether it has completed what Git declares.
+    pub is_released: bool,
+    /// Whether it is Synced and Healthy besides.
+    pub is_healthy: bool,
+    /// What it says of itself.
+    pub why: String,
 }
 
 /// A write that did not work.

@@ -1,12 +1,12 @@
 //! Makes the cluster equal to the stage, and says who is in the way.
 
-use super::Draft;
+use super::{Draft, ordering};
 use crate::diff::{Cause, Changes};
 use crate::model::switches;
 use crate::model::{Action, Notice, NoticeKind, Object, ObjectKey, PausePolicy};
 use crate::status::Phase;
 
-/// Makes the cluster equal to the stage: writes of one stage go out together.
+/// Makes the cluster equal to the stage: writes of one rank go out together, one rank after the other.
 pub(super) fn reconcile(draft: &mut Draft<'_>) {
     let s = draft.s;
     let now = s.now;
@@ -33,19 +33,32 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
     }
     let forces = draft.application().is_none_or(|application| application.sync.forces_conflicts);
     let adopts = draft.application().map(|application| application.sync.adopt.clone()).unwrap_or_default();
-    for change in &s.changes.apply {
+    let order = ordering::order(draft);
+    let mut rank_before = None;
+    let mut is_stuck = false;
+    for (rank, change) in order.going {
         let key = &change.staged.object.key;
+        if rank_before.is_some_and(|before| before != rank) {
+            if is_stuck {
+                break;
+            }
+            draft.actions.push(Action::Barrier { needs_success: order.is_strict });
+        }
+        rank_before = Some(rank);
         // A template's additions are removed first: both in one pass would race each other's resourceVersion.
         let is_awaited = s.changes.remove_fields.iter().any(|removal| removal.live.key == *key);
         if is_awaited {
+            is_stuck |= order.is_strict;
             continue;
         }
         let live = s.live.objects.get(key);
         if let Some(live) = live.filter(|live| is_replaced(draft, key, &change.staged.object, live)) {
             draft.actions.push(super::removal::delete(live));
+            is_stuck |= order.is_strict;
             continue;
         }
         if !may_try(draft, key) {
+            is_stuck |= order.is_strict;
             continue;
         }
         if change.cause == Cause::Drifted

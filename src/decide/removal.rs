@@ -4,6 +4,7 @@ use super::Draft;
 use crate::model::application::PROTECTED_KINDS;
 use crate::model::switches::{self, Prune};
 use crate::model::{Action, Application, Deletion, Object};
+use crate::stage::{is_hook, rank};
 use crate::status::Phase;
 
 /// Whether the app never deletes objects of this kind.
@@ -66,12 +67,16 @@ pub(super) fn prune(draft: &mut Draft<'_>, application: &Application) {
     }
     draft.phase = Phase::Progressing;
     draft.blocked(format!("{} left Git and is being deleted", name(&going)));
-    for object in going {
-        match stuck(object) {
-            Some(fact) => draft.blocked(fact),
-            None => draft.actions.push(delete(object)),
-        }
-    }
+    draft.facts.extend(going.iter().filter_map(|object| stuck(object)).map(|fact| (fact, draft.s.now)));
+    draft.actions.extend(next(&going));
+}
+
+/// Deletes in reverse order of applying, rank by rank: the next rank goes when nothing of the one before is there any more,
+/// so that whoever finalizes an object still runs while it goes.
+pub(super) fn next(going: &[&Object]) -> Vec<Action> {
+    let last = going.iter().map(|object| rank(object)).max();
+    let of_rank = going.iter().filter(|object| Some(rank(object)) == last && !object.is_terminating());
+    of_rank.map(|object| delete(object)).collect()
 }
 
 /// What holds an object whose deletion is under way.
@@ -111,43 +116,36 @@ pub(super) fn delete(object: &Object) -> Action {
 /// The Application left Git.
 pub(super) fn leave(draft: &mut Draft<'_>, deletion: Deletion) {
     draft.phase = Phase::Progressing;
+    if deletion == Deletion::Cascade
+        && let Some(other) = draft.s.neighbours.dependants.first()
+    {
+        return draft.blocked(format!(
+            "the Application left Git, and its deletion waits for application {other}, which depends on it"
+        ));
+    }
     draft.blocked("the Application left Git".to_owned());
     let mut ours: Vec<&Object> =
         draft.record.inventory.keys().filter_map(|key| draft.s.live.objects.get(key)).collect();
+    // What hooks left behind goes along.
+    let hooks = draft.s.stable.iter().flat_map(|stable| &stable.objects).filter(|(_, object)| is_hook(object));
+    ours.extend(hooks.filter_map(|(key, _)| draft.s.live.objects.get(key)));
     ours.retain(|object| object.annotation(crate::model::marks::ANNOTATION_OWNER).is_some());
-    // Reverse order: what was created last goes first, namespaces last of all.
-    ours.sort_by_key(|object| std::cmp::Reverse(removal_rank(object)));
-    for object in ours {
-        match deletion {
-            Deletion::Orphan => {
-                draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() });
-            }
-            Deletion::Cascade if is_protected(draft, object) || switches::outlives_its_app(object) => {
-                draft.actions.push(Action::Orphan { key: object.key.clone(), version: object.version.clone() });
-            }
-            Deletion::Cascade if object.is_terminating() => {
-                draft.facts.extend(stuck(object).map(|fact| (fact, draft.s.now)));
-                draft.wake(crate::model::Millis::from_seconds(2).after(draft.s.now));
-            }
-            Deletion::Cascade => draft.actions.push(delete(object)),
-        }
+    let stays = |object: &&Object| {
+        deletion == Deletion::Orphan || is_protected(draft, object) || switches::outlives_its_app(object)
+    };
+    let (staying, going): (Vec<&Object>, Vec<&Object>) = ours.into_iter().partition(stays);
+    if going.is_empty() {
+        let orphan = |object: &&Object| Action::Orphan { key: object.key.clone(), version: object.version.clone() };
+        draft.actions.extend(staying.iter().map(orphan));
+    } else {
+        draft.facts.extend(going.iter().filter_map(|object| stuck(object)).map(|fact| (fact, draft.s.now)));
+        draft.actions.extend(next(&going));
+        draft.wake(crate::model::Millis::from_seconds(2).after(draft.s.now));
     }
-    let is_waiting = draft.wake_at.is_some();
-    if draft.actions.is_empty() && !is_waiting {
+    if draft.actions.is_empty() && going.is_empty() {
         let mut digests: Vec<_> = draft.s.history.kept.iter().copied().collect();
         digests.extend(draft.record.stable.as_ref().map(|stable| stable.digest));
         draft.actions.extend(digests.into_iter().map(Action::DropRelease));
         draft.actions.push(Action::Forget);
-    }
-}
-
-/// Workloads go before what they read, namespaces and definitions last.
-fn removal_rank(object: &Object) -> u8 {
-    match (object.key.kind.group.as_str(), object.key.kind.kind.as_str()) {
-        ("", "Namespace") => 0,
-        ("apiextensions.k8s.io", _) => 1,
-        ("", "ServiceAccount" | "Secret" | "ConfigMap" | "PersistentVolumeClaim") => 2,
-        ("apps" | "batch", _) => 4,
-        _ => 3,
     }
 }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Draft, gates, reconciling, transitions};
-use crate::health::health;
-use crate::model::marks::ANNOTATION_RELEASE;
+use super::progress::{is_judged, is_lagging, is_scaled_to_zero, pods_on_target, reached, unhealthy};
+use super::{Draft, gates, hooks, reconciling, transitions};
 use crate::model::{
-    Declared, GateRecord, Health, HealthStatus, Lane, Millis, Object, ObjectKey, OnFailure, PastOutcome, Position,
-    ReleaseRef, RevertReason, RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
+    Declared, GateRecord, Lane, Millis, Moment, ObjectKey, OnFailure, PastOutcome, Position, ReleaseRef, RevertReason,
+    RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
-use crate::stage::{Standing, collapse, moving, stand};
+use crate::stage::{collapse, moving};
 use crate::status::Phase;
 
 /// A wave that is not Ready after this long counts as failing: a newer commit then need not wait for its end.
@@ -42,6 +41,9 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
         return draft.blocked(format!(
             "the kept Release of Stable, version {version}, cannot be read; the cluster is left as it is"
         ));
+    }
+    if hooks::tidy(draft, &rollout) {
+        return;
     }
     match &rollout.position {
         Position::Reverting { reason, since, pods_are_back } => {
@@ -108,10 +110,16 @@ fn is_undone(draft: &Draft<'_>, rollout: &Rollout) -> bool {
 }
 
 fn prepare(draft: &mut Draft<'_>, rollout: &Rollout) {
+    if !hooks::pass(draft, rollout, Moment::Pre) {
+        return;
+    }
     if !draft.s.changes.is_empty() {
         draft.blocked_since("what the waves need is being applied first".to_owned(), rollout.started_at);
         check_deadline(draft, rollout, rollout.started_at, "preparing", "objects could not be applied");
         return reconciling::reconcile(draft);
+    }
+    if !hooks::pass(draft, rollout, Moment::Sync) {
+        return;
     }
     let (Some(stable), Some(target)) = (draft.s.stable, draft.s.target) else { return };
     let mut keys = moving(stable, target);
@@ -172,6 +180,10 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     let (Some(wave), Some(record)) = (waves.get(index), rollout.waves.get(index)) else {
         return draft.blocked("the recorded wave is not in the recorded plan; run `tidegate abort`".to_owned());
     };
+    let is_first = rollout.lane == Lane::FirstSync;
+    if is_first && !hooks::pass(draft, rollout, Moment::Pre) {
+        return;
+    }
     let sick = draft.s.live.workloads.values().filter(|workload| is_judged(workload, rollout));
     if let Some(message) = sick.into_iter().find_map(|workload| gates::sickness(workload, rollout.plan.restarts_max)) {
         return shut(draft, rollout, "health", message);
@@ -193,6 +205,9 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
         if record.ready_at.is_none() {
             check_deadline(draft, rollout, record.started_at, &wave.name, "it could not be applied");
         }
+        return;
+    }
+    if is_first && !hooks::pass(draft, rollout, Moment::Sync) {
         return;
     }
     let (is_reached, missing) = reached(draft, rollout, index);
@@ -231,16 +246,6 @@ fn wave(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) {
     }
 }
 
-fn is_lagging(draft: &Draft<'_>, rollout: &Rollout) -> bool {
-    let mut workloads = rollout.stable_hashes.keys().filter_map(|key| draft.s.live.workloads.get(key));
-    workloads.any(|workload| !workload.is_observed())
-}
-
-fn is_scaled_to_zero(draft: &Draft<'_>, rollout: &Rollout) -> bool {
-    let mut workloads = rollout.stable_hashes.keys().filter_map(|key| draft.s.live.workloads.get(key)).peekable();
-    workloads.peek().is_some() && workloads.all(|workload| workload.n() == 0)
-}
-
 /// Somebody keeps the wave from going on, and may. That time does not count, and its gates start again afterwards.
 fn stand_still(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, fact: String) {
     draft.phase = Phase::Waiting;
@@ -254,12 +259,6 @@ fn stand_still(draft: &mut Draft<'_>, index: usize, record: &WaveRecord, fact: S
 fn restart_wave(draft: &mut Draft<'_>, index: usize, name: &str) {
     let fresh = wave_record(name, draft.s.now);
     edit_wave(draft, index, |record| *record = fresh);
-}
-
-/// Whether a workload's pods are judged by the health gate: those on Target's template.
-fn is_judged(workload: &crate::observe::Workload, rollout: &Rollout) -> bool {
-    let digest = rollout.target.digest.to_string();
-    workload.object.annotation(ANNOTATION_RELEASE) == Some(digest.as_str())
 }
 
 fn judge(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, ready_at: Timestamp) {
@@ -280,7 +279,10 @@ fn judge(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, ready_at: Times
         }
         return;
     }
-    pass(draft, rollout, index, judged.decided);
+    let is_end = index + 1 >= rollout.lane_waves().len() && !trails(draft, rollout);
+    if !is_end || hooks::pass(draft, rollout, Moment::Post) {
+        pass(draft, rollout, index, judged.decided);
+    }
 }
 
 /// All gates of wave `index` are open.
@@ -303,7 +305,7 @@ fn pass(draft: &mut Draft<'_>, rollout: &Rollout, index: usize, decided: Vec<Gat
         Some(_) if !is_last && is_planted(Mutant::ThirdSet) => supersede_in_place(draft),
         Some(by) if !is_last => turn_back(draft, RevertReason::Superseded { by }),
         _ if !is_last => enter_wave(draft, index + 1, None),
-        _ if has_trailing(draft) && rollout.lane != Lane::FirstSync => {
+        _ if trails(draft, rollout) => {
             if let Some(rollout) = &mut draft.record.rollout {
                 rollout.position = Position::Trailing;
             }
@@ -323,7 +325,11 @@ fn supersede_in_place(draft: &mut Draft<'_>) {
     super::idle::begin(draft, application, target, stable, next);
 }
 
-fn has_trailing(draft: &Draft<'_>) -> bool {
+/// Whether something is left to move after the last wave.
+fn trails(draft: &Draft<'_>, rollout: &Rollout) -> bool {
+    if rollout.lane == Lane::FirstSync {
+        return false;
+    }
     let (Some(stable), Some(target)) = (draft.s.stable, draft.s.target) else { return false };
     !crate::stage::trailing(stable, target).is_empty()
 }
@@ -338,57 +344,14 @@ fn trail(draft: &mut Draft<'_>, rollout: &Rollout) {
     }
     let worst = unhealthy(draft);
     match worst {
-        None => transitions::complete(draft),
+        None if hooks::pass(draft, rollout, Moment::Post) => transitions::complete(draft),
+        None => {}
         Some((key, health)) => {
             let fact = format!("{key}: {}", health.message);
             draft.blocked_since(fact.clone(), since);
             check_deadline(draft, rollout, since, "trailing", &fact);
         }
     }
-}
-
-/// The worst staged object that is not Healthy. One that is suspended because its manifest says so is as declared.
-fn unhealthy(draft: &Draft<'_>) -> Option<(ObjectKey, Health)> {
-    let rules = draft.health_rules();
-    let is_declared = |health: &Health, object: &Object| {
-        health.status == HealthStatus::Suspended && object.at("/spec/suspend") == Some(&serde_json::Value::Bool(true))
-    };
-    let judged = draft.s.stage.objects.keys().filter_map(|key| match draft.s.live.objects.get(key) {
-        None => Some((key.clone(), Health::new(HealthStatus::Missing, "it does not exist"))),
-        Some(object) => Some((key.clone(), health(object, rules).filter(|health| !is_declared(health, object))?)),
-    });
-    judged.filter(|(_, health)| health.status != HealthStatus::Healthy).max_by_key(|(_, health)| health.status)
-}
-
-/// Whether every Deployment has come to wave `index`, and what is missing otherwise.
-fn reached(draft: &mut Draft<'_>, rollout: &Rollout, index: usize) -> (bool, String) {
-    let mut all_reached = true;
-    let mut missing = String::new();
-    for key in rollout.stable_hashes.keys() {
-        let (Some(workload), Some(target)) = (draft.s.live.workloads.get(key), draft.s.target) else { continue };
-        let at_target = target.objects.get(key).unwrap_or(&workload.object);
-        let standing: Standing = stand(workload, rollout, index, at_target);
-        draft.exposure += standing.exposure;
-        if !standing.is_reached {
-            all_reached = false;
-            missing = format!("{}: {}", key.name, standing.missing);
-        }
-    }
-    let judges_all = matches!(rollout.lane, Lane::FirstSync | Lane::Direct);
-    if judges_all && let Some((key, health)) = unhealthy(draft) {
-        return (false, format!("{key}: {}", health.message));
-    }
-    (all_reached, missing)
-}
-
-fn pods_on_target(draft: &Draft<'_>, rollout: &Rollout) -> BTreeMap<ObjectKey, u32> {
-    let keys = rollout.stable_hashes.iter();
-    let on_target = keys.filter_map(|(key, stable)| {
-        let workload = draft.s.live.workloads.get(key)?;
-        let current = workload.current().filter(|current| current.hash != *stable)?;
-        Some((key.clone(), current.replicas))
-    });
-    on_target.collect()
 }
 
 fn edit_wave(draft: &mut Draft<'_>, index: usize, edit: impl FnOnce(&mut WaveRecord)) {
@@ -407,6 +370,8 @@ fn check_deadline(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp, wa
     };
     let timeout = timeout.unwrap_or(crate::model::plan::WAVE_TIMEOUT_DEFAULT);
     let since = draft.s.history.attended_since.map_or(since, |attended| attended.max(since));
+    // What hooks took is their own time.
+    let since = rollout.hooks.runs.last().map_or(since, |run| run.at.max(since));
     if timeout.has_passed(since, draft.s.now) && is_planted(Mutant::TimeoutPasses) {
         if let Position::Wave { index } = rollout.position {
             pass(draft, rollout, index, Vec::new());
@@ -434,7 +399,7 @@ fn shut(draft: &mut Draft<'_>, rollout: &Rollout, gate: &str, message: String) {
 }
 
 /// The Target failed: back to Stable, unless there is none or a person is to decide.
-fn fail(draft: &mut Draft<'_>, rollout: &Rollout, reason: RevertReason) {
+pub(super) fn fail(draft: &mut Draft<'_>, rollout: &Rollout, reason: RevertReason) {
     let is_manual = draft.application().is_some_and(|application| application.rollback == RollbackPolicy::Manual);
     let holds = is_manual || rollout.plan.on_failure == OnFailure::Hold || rollout.lane == Lane::FirstSync;
     if !holds {
@@ -479,11 +444,24 @@ fn held(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason, since: 
             return turn_back(draft, RevertReason::Superseded { by: wanted.version });
         }
     }
-    reconciling::reconcile(draft);
+    hooks::are_over(draft, rollout, Moment::OnFail);
+    // What a hook was to go before does not go out without it.
+    if rollout.hooks.failed(Moment::Pre).is_none() {
+        reconciling::reconcile(draft);
+    }
 }
 
 /// A person tries the held wave again.
 pub(super) fn resume(draft: &mut Draft<'_>) {
-    let index = draft.record.rollout.as_ref().map_or(0, |rollout| rollout.waves.len().saturating_sub(1));
+    let Some(rollout) = &mut draft.record.rollout else { return };
+    rollout.hooks.tries += 1;
+    rollout.hooks.runs.retain(|run| run.is_success && run.moment <= Moment::Post);
+    if rollout.waves.is_empty() {
+        rollout.position = Position::Preparing;
+        rollout.started_at = draft.s.now;
+        draft.has_moved = true;
+        return;
+    }
+    let index = rollout.waves.len() - 1;
     enter_wave(draft, index, None);
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Decision, Situation, decide};
+use super::{AppStanding, Decision, Neighbours, Situation, decide};
 use crate::diff::diff;
 use crate::model::{
-    Action, AppName, Application, ClusterName, Declared, Deletion, Digest, History, Lane, Object, PausePolicy,
-    Position, Quarantined, Record, Release, ReleaseRef, Request, RequestVerb, Revision, RollbackPolicy, SourcePath,
-    SyncPolicy, Timestamp, WavePlan,
+    Action, AppName, Application, ClusterName, Declared, Deletion, Dependency, DependencyCondition, Digest, GroupKind,
+    History, Lane, Object, PausePolicy, Position, Quarantined, Record, Release, ReleaseRef, Request, RequestVerb,
+    Revision, RollbackPolicy, SourcePath, SyncPolicy, Timestamp, WavePlan,
 };
 use crate::observe::Live;
 use crate::stage::{Inputs, stage};
@@ -27,6 +27,10 @@ struct Case {
     request: Option<Request>,
     /// ConfigMaps that exist, by name.
     live: Vec<&'static str>,
+    /// How `api` stands, for an app that waits for it.
+    api: Option<AppStanding>,
+    /// Kinds that the cluster does not serve.
+    unserved: BTreeSet<GroupKind>,
 }
 
 fn reference(version: u8) -> ReleaseRef {
@@ -60,12 +64,18 @@ fn application(case: &Case) -> Arc<Application> {
         attempt: 0,
         source: SourcePath { path: "m".to_owned(), is_recursive: false },
         namespace: "a".to_owned(),
+        service_account: None,
         plan: WavePlan::all_at_once(),
         sync: SyncPolicy { is_automated: case.is_automated, prunes: case.prunes, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
         health: Vec::new(),
+        depends_on: case
+            .api
+            .iter()
+            .map(|_| Dependency { app: AppName::from("api"), condition: DependencyCondition::Healthy })
+            .collect(),
         history_max: 10,
         declared_in: "web.yaml".to_owned(),
         spec: Arc::new(json!({})),
@@ -92,6 +102,8 @@ impl Case {
             kept,
             request: None,
             live: names.to_vec(),
+            api: None,
+            unserved: BTreeSet::new(),
         }
     }
 
@@ -134,6 +146,7 @@ impl Case {
                     (key, staged.object.with_body(body))
                 })
                 .collect(),
+            unserved: self.unserved.clone(),
             ..Live::default()
         };
         inputs.live = &live;
@@ -145,6 +158,7 @@ impl Case {
             request: self.request.clone(),
             ..History::default()
         };
+        let standings = self.api.iter().map(|standing| (AppName::from("api"), standing.clone())).collect();
         decide(&Situation {
             declared: &declared,
             history: &history,
@@ -155,6 +169,7 @@ impl Case {
             stage: &stage,
             changes: &changes,
             live: &live,
+            neighbours: &Neighbours { standings, ..Neighbours::default() },
             failures: &BTreeMap::new(),
             is_mirrored: true,
             now: Timestamp::from_second(1000).expect("in range"),
@@ -261,4 +276,34 @@ fn a_decision_to_do_nothing_is_explained_unless_all_is_well() {
             assert!(is_well || decision.report.blocking.is_some(), "{declared} {is_broken} {is_automated}");
         }
     }
+}
+
+#[test]
+fn a_rollout_starts_once_what_it_depends_on_stands() {
+    let why = "the pods of api crash".to_owned();
+    let mut case = Case::stable(1).declaring(2);
+    case.kept = [1, 2].map(|version| Digest([version; 32])).into();
+    case.api = Some(AppStanding { is_released: true, is_healthy: false, why });
+    let decision = case.decide();
+    assert_eq!((decision.record, decision.report.phase), (None, Phase::Waiting));
+    let fact = decision.report.blocking.expect("it waits").fact;
+    assert!(fact.contains("waits for application api") && fact.contains("the pods of api crash"), "{fact}");
+
+    case.api = Some(AppStanding { is_released: true, is_healthy: true, why: String::new() });
+    assert!(case.decide().record.expect("the intent").rollout.is_some());
+
+    // What stands is kept whatever becomes of the other.
+    let case = Case { api: Some(AppStanding::default()), ..Case::stable(1) };
+    assert_eq!(case.decide().report.phase, Phase::Idle);
+}
+
+#[test]
+fn a_kind_that_is_not_served_takes_nothing_out_of_the_inventory() {
+    let mut case = Case { prunes: true, ..Case::stable(1) };
+    case.record.inventory.insert(config_map("v2").key, "v1".to_owned());
+    case.unserved = [GroupKind::new("", "ConfigMap")].into();
+    assert_eq!(case.decide().record, None);
+    case.unserved.clear();
+    let record = case.decide().record.expect("what is gone leaves the inventory");
+    assert!(!record.inventory.contains_key(&config_map("v2").key));
 }

@@ -1,11 +1,12 @@
 //! The ends of a rollout, and what people are told when a record changes.
 
-use super::{Draft, reconciling};
+use super::{Draft, hooks, reconciling};
 use crate::model::history::{COMPLETED_MAX, PAST_WITH_WAVES_MAX};
 use crate::model::{
-    Action, AppName, Application, Lane, Notice, NoticeKind, Past, PastOutcome, Position, Record, ReleaseRef,
+    Action, AppName, Application, Lane, Moment, Notice, NoticeKind, Past, PastOutcome, Position, Record, ReleaseRef,
     RevertReason, Rollout, Timestamp, Verdict, WaveRecord,
 };
+use crate::stage::is_hook;
 use crate::status::Phase;
 
 /// The Target is the new Stable.
@@ -18,6 +19,10 @@ pub(super) fn complete(draft: &mut Draft<'_>) {
     let excess = draft.record.completed.len().saturating_sub(COMPLETED_MAX);
     draft.record.completed.drain(..excess);
     draft.record.stable = Some(target);
+    // What became a hook is no object that stands any more.
+    for (key, _) in draft.s.target.iter().flat_map(|target| &target.objects).filter(|(_, object)| is_hook(object)) {
+        draft.record.inventory.remove(key);
+    }
     end(draft, PastOutcome::Completed, String::new());
 }
 
@@ -80,6 +85,11 @@ pub(super) fn go_back(
         let limit = rollout.plan.revert_timeout;
         draft.facts.insert(0, (format!("the way back to Stable takes longer than {limit}: {reason}"), since));
     }
+    // Beside the way back, which waits for nothing but the pods.
+    let runs_hooks = !hooks::are_over(draft, rollout, Moment::OnFail);
+    if draft.has_moved {
+        return;
+    }
     if !draft.s.changes.apply.is_empty()
         || !draft.s.changes.remove_fields.is_empty()
         || !draft.s.changes.yields.is_empty()
@@ -99,10 +109,8 @@ pub(super) fn go_back(
         set_pods_back(draft);
         return;
     }
-    for object in draft.s.changes.delete.iter().filter(|object| !object.is_terminating()) {
-        draft.actions.push(super::removal::delete(object));
-    }
-    if draft.s.changes.delete.is_empty() {
+    draft.actions.extend(super::removal::next(&draft.s.changes.delete.iter().collect::<Vec<_>>()));
+    if draft.s.changes.delete.is_empty() && !runs_hooks && hooks::are_over(draft, rollout, Moment::OnRollback) {
         finish_revert(draft, rollout, reason);
     }
 }
@@ -158,6 +166,15 @@ pub fn notices(app: &AppName, old: Option<&Record>, new: &Record) -> Vec<Notice>
             tell(NoticeKind::Warning, "Held", reason.to_string());
         }
         _ => {}
+    }
+    let runs = now.map_or(&[][..], |now| &now.hooks.runs);
+    let known = same.map_or(&[][..], |same| &same.hooks.runs);
+    for run in runs.iter().filter(|run| !known.contains(run)) {
+        let (kind, reason) = match run.is_success {
+            true => (NoticeKind::Normal, "HookSucceeded"),
+            false => (NoticeKind::Warning, "HookFailed"),
+        };
+        tell(kind, reason, format!("{} hook {} {}", run.moment.as_str(), run.key, run.message).trim_end().to_owned());
     }
     if let Some(past) = ended {
         tell_end(&mut tell, past);
@@ -228,7 +245,7 @@ pub(super) fn droppable(draft: &Draft<'_>) -> Vec<Action> {
 pub(super) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use crate::model::{Digest, Lane, Position, ReleaseRef, Revision, Rollout, Timestamp, WavePlan};
+    use crate::model::{Digest, Hooks, Lane, Position, ReleaseRef, Revision, Rollout, Timestamp, WavePlan};
 
     /// A rollout at its first wave under `plan`.
     pub(in crate::decide) fn rollout(plan: WavePlan) -> Rollout {
@@ -248,6 +265,7 @@ pub(super) mod tests {
             stable_hashes: BTreeMap::new(),
             added: BTreeSet::new(),
             pods_to_revert: BTreeMap::new(),
+            hooks: Hooks::default(),
         }
     }
 }

@@ -14,8 +14,8 @@ use super::shape::{IGNORE, PLAN_SPEC};
 use super::tree::Content;
 use crate::expression::Expression;
 use crate::model::{
-    AppName, Application, Deletion, DeletionCap, GroupKind, HealthRule, IgnoreRule, ImageOverride, PausePolicy,
-    RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+    AppName, Application, Deletion, DeletionCap, Dependency, DependencyCondition, GroupKind, HealthRule, IgnoreRule,
+    ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -33,6 +33,8 @@ pub(super) struct Read {
     pub(super) application: Application,
     pub(super) plan: PlanChoice,
     pub(super) source_at: Position,
+    /// Where the names in `dependsOn` stand.
+    pub(super) depends_at: Vec<Position>,
 }
 
 /// What an Application gets that names no plan.
@@ -56,6 +58,8 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let is_recursive = source.and_then(|source| source.boolean("recurse", sink)).unwrap_or(false);
     let destination = spec.mapping("destination", sink);
     let namespace = destination.as_ref().and_then(|destination| destination.text("namespace", sink));
+    let service_account =
+        destination.as_ref().and_then(|destination| destination.text("serviceAccount", sink)).map(str::to_owned);
     if let Some(destination) = &destination {
         destination.word("cluster", &[()], sink);
     }
@@ -65,6 +69,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let rollback = spec.word("rollback", &[RollbackPolicy::Automatic, RollbackPolicy::Manual], sink);
     let pause = spec.word("pause", &[PausePolicy::Agent, PausePolicy::User], sink);
     let health = read_health(&spec, sink);
+    let (depends_on, depends_at) = read_dependencies(&spec, sink);
     let history_max = spec.whole("history", sink).unwrap_or(HISTORY_DEFAULT);
     let application = Application {
         name: AppName::from(name),
@@ -73,17 +78,19 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         attempt,
         source: SourcePath { path: from_root(path?, file), is_recursive },
         namespace: namespace?.to_owned(),
+        service_account,
         plan,
         sync,
         deletion: deletion.unwrap_or(Deletion::Orphan),
         rollback: rollback.unwrap_or(RollbackPolicy::Automatic),
         pause: pause.unwrap_or(PausePolicy::Agent),
         health,
+        depends_on,
         history_max,
         declared_in: file.to_owned(),
         spec: Arc::new(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, source_at: source_at? })
+    Some(Read { application, plan: choice, source_at: source_at?, depends_at })
 }
 
 /// Ten Releases: two weeks of daily bumps, at about 10 KB each compressed.
@@ -163,6 +170,21 @@ fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (P
     }
     let name = place.text(super::shape::Rule::Label(63), sink);
     named(name.unwrap_or(PLAN_DEFAULT), place.node.at)
+}
+
+fn read_dependencies(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> (Vec<Dependency>, Vec<Position>) {
+    let (mut dependencies, mut places) = (Vec::<Dependency>::new(), Vec::new());
+    for mapping in spec.mappings("dependsOn", sink) {
+        let condition = mapping.word("condition", &[DependencyCondition::Healthy, DependencyCondition::Release], sink);
+        let (Some(name), Some(place)) = (mapping.text("name", sink), mapping.get("name")) else { continue };
+        let app = AppName::from(name);
+        if dependencies.iter().any(|earlier| earlier.app == app) {
+            place.report(sink, format!("application `{}` stands twice", shown(name)), "remove one of them");
+        }
+        dependencies.push(Dependency { app, condition: condition.unwrap_or(DependencyCondition::Healthy) });
+        places.push(place.node.at);
+    }
+    (dependencies, places)
 }
 
 fn read_sync(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> SyncPolicy {

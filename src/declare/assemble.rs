@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::application::PlanChoice;
 use super::built_in::built_in_plans;
+use super::dependencies;
 use super::file::{ParsedApp, ParsedFile, ParsedPlan};
 use super::nearest::did_you_mean;
 use super::problem::{PROBLEMS_HELD_MAX, Position, Problem, shown};
@@ -34,9 +35,14 @@ pub fn assemble(files: &BTreeMap<String, Arc<ParsedFile>>, known: &BTreeMap<AppN
     for app in files.values().flat_map(|file| &file.apps) {
         declared.entry(&app.name).or_default().push(app);
     }
+    let mut unmet = dependencies::check(&declared);
     let mut apps = BTreeMap::new();
     for (name, declarations) in declared {
-        let result = resolve_app(&declarations, &plans, &mut problems);
+        let mut result = resolve_app(&declarations, &plans, &mut problems);
+        if let Some(unmet) = unmet.remove(name) {
+            problems.extend(unmet.iter().cloned());
+            result = Err(result.err().into_iter().flatten().chain(unmet).collect());
+        }
         apps.insert(name.clone(), result);
     }
     let hiding = files.values().find(|file| file.hides_names);

@@ -13,6 +13,7 @@
 mod application;
 mod assemble;
 mod built_in;
+mod dependencies;
 mod file;
 mod nearest;
 mod plan;

@@ -163,6 +163,11 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
             Kind::Words(&["agent", "user"]),
             "Whether `kubectl rollout pause` is respected (user) or undone (agent). Default agent.",
         ),
+        optional(
+            "dependsOn",
+            Kind::List(&Kind::Mapping(&DEPENDENCY), 0, DEPENDENCIES_MAX),
+            "Applications that must stand before a rollout of this one starts.",
+        ),
         optional("history", Kind::Whole(1, 50), "Past Releases to keep. Default 10."),
         optional(
             "health",
@@ -204,6 +209,22 @@ static HEALTH_RULE: Shape = Shape {
     ],
 };
 
+/// Applications that one waits for: each is looked at before a rollout.
+const DEPENDENCIES_MAX: usize = 50;
+
+static DEPENDENCY: Shape = Shape {
+    about: "An application to wait for.",
+    fields: &[
+        required("name", Kind::Text(Rule::Label(53)), "Its name."),
+        optional(
+            "condition",
+            Kind::Words(&["healthy", "release"]),
+            "healthy: it has completed the Release that Git declares, and is Synced and Healthy. release: it has completed it. Default healthy.",
+        ),
+    ],
+    foreign: &[("namespace", "applications are named alone"), ("ready", "here it is `condition`")],
+};
+
 /// Images of one app: each pod template is searched for each.
 const IMAGES_MAX: usize = 100;
 
@@ -242,6 +263,11 @@ static DESTINATION: Shape = Shape {
     fields: &[
         required("namespace", Kind::Text(Rule::Label(63)), "Namespace for objects that name none."),
         optional("cluster", Kind::Words(&["in-cluster"]), "The cluster that the agent runs in; there is no other yet."),
+        optional(
+            "serviceAccount",
+            Kind::Text(Rule::Label(253)),
+            "Service account of that namespace on whose behalf objects are written. Default: the agent's own.",
+        ),
     ],
     foreign: &[
         ("server", "the agent writes to its own cluster; remove it"),

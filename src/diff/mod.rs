@@ -95,7 +95,9 @@ pub fn diff(stage: &Stage, inventory: &Inventory, live: &Live, owner: &str) -> C
         Removal::Prune => true,
         Removal::Added(added) => added.contains(key),
     };
-    for key in inventory.keys().filter(|key| !stage.objects.contains_key(*key) && goes(key)) {
+    // That a kind is not served says nothing of its objects: they stay in the inventory until it is again.
+    let is_known = |key: &ObjectKey| !live.unserved.contains(&key.kind);
+    for key in inventory.keys().filter(|key| !stage.objects.contains_key(*key) && goes(key) && is_known(key)) {
         match live.objects.get(key) {
             Some(object) if object.annotation(ANNOTATION_OWNER) == Some(owner) => changes.delete.push(object.clone()),
             // Somebody took our mark away, or it was made anew by somebody else: not ours to delete.

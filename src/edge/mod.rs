@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::model::{AppName, Millis, Object, ObjectKey, Timestamp};
 use crate::status::{AppView, Board};
 use crate::world::{
-    ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
+    Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
     SourceError, World,
 };
 
@@ -179,16 +179,28 @@ impl World for Outside {
         self.cluster.update(object, part).await
     }
 
-    async fn apply(&self, object: &Object, options: ApplyOptions) -> Result<Object, ApiError> {
-        self.cluster.apply(object, options).await
+    async fn apply(&self, object: &Object, options: ApplyOptions, acting: Acting<'_>) -> Result<Object, ApiError> {
+        self.cluster.apply(object, options, acting).await
     }
 
-    async fn patch(&self, key: &ObjectKey, version: &str, operations: &Value) -> Result<Object, ApiError> {
-        self.cluster.patch(key, version, operations).await
+    async fn patch(
+        &self,
+        key: &ObjectKey,
+        version: &str,
+        operations: &Value,
+        acting: Acting<'_>,
+    ) -> Result<Object, ApiError> {
+        self.cluster.patch(key, version, operations, acting).await
     }
 
-    async fn delete(&self, key: &ObjectKey, version: &str, preconditions: &Preconditions) -> Result<(), ApiError> {
-        self.cluster.delete(key, version, preconditions).await
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        version: &str,
+        preconditions: &Preconditions,
+        acting: Acting<'_>,
+    ) -> Result<(), ApiError> {
+        self.cluster.delete(key, version, preconditions, acting).await
     }
 
     async fn poll(&self, known: Option<&str>, proven: Option<&str>) -> Result<Polled, SourceError> {

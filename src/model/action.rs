@@ -12,6 +12,11 @@ pub enum Action {
         /// Whether conflicts with other field managers are overridden.
         is_forced: bool,
     },
+    /// What stands before it is answered before what follows is sent, and without a failure when `needs_success`.
+    Barrier {
+        /// Whether a failure before it keeps back what follows.
+        needs_success: bool,
+    },
     /// Removes fields that somebody added, by JSON patch with a resourceVersion test.
     RemoveFields {
         /// The object.

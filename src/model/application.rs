@@ -50,6 +50,8 @@ pub struct Application {
     pub source: SourcePath,
     /// Namespace for objects that name none.
     pub namespace: String,
+    /// The service account of that namespace on whose behalf objects are written; the agent itself when there is none.
+    pub service_account: Option<String>,
     /// How a Target goes out.
     pub plan: WavePlan,
     /// How it is kept in sync.
@@ -62,6 +64,8 @@ pub struct Application {
     pub pause: PausePolicy,
     /// Rules of its own for the health of objects, by kind.
     pub health: Vec<HealthRule>,
+    /// Apps that must stand before a rollout of this one starts.
+    pub depends_on: Vec<Dependency>,
     /// Past releases to keep, 1 to 50.
     pub history_max: u32,
     /// The file that declares it, relative to the repository's root.
@@ -77,6 +81,24 @@ pub struct SourcePath {
     pub path: String,
     /// Whether folders below it are read too.
     pub is_recursive: bool,
+}
+
+/// An app that another one waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Its name.
+    pub app: AppName,
+    /// What must be true of it.
+    pub condition: DependencyCondition,
+}
+
+/// What must be true of an app that another one waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DependencyCondition {
+    /// It has completed the Release that Git declares, and is Synced and Healthy.
+    Healthy,
+    /// It has completed the Release that Git declares.
+    Release,
 }
 
 /// Replaces tag or digest of an image by name.

@@ -8,6 +8,7 @@ pub mod application;
 pub mod gate;
 pub mod health;
 pub mod history;
+pub mod hook;
 pub mod lease;
 pub mod marks;
 pub mod object;
@@ -19,12 +20,13 @@ pub mod switches;
 
 pub use action::{Action, Notice, NoticeKind, Outcome};
 pub use application::{
-    AppName, Application, Declared, Deletion, DeletionCap, IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy,
-    SourcePath, SyncPolicy,
+    AppName, Application, Declared, Deletion, DeletionCap, Dependency, DependencyCondition, IgnoreRule, ImageOverride,
+    PausePolicy, RollbackPolicy, SourcePath, SyncPolicy,
 };
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
 pub use health::{Health, HealthRule, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
+pub use hook::{HookRun, Hooks, Moment};
 pub use lease::{Claim, Lease};
 pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};

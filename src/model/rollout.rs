@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Digest, GateRecord, ObjectKey, ReleaseRef, Timestamp, WavePlan};
+use super::{Digest, GateRecord, Hooks, ObjectKey, ReleaseRef, Timestamp, WavePlan};
 
 /// Which way a Target takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,6 +155,8 @@ pub struct Rollout {
     pub added: BTreeSet<ObjectKey>,
     /// Pods of Target that stood when a revert began, by Deployment: what the revert took back.
     pub pods_to_revert: BTreeMap<ObjectKey, u32>,
+    /// Its hooks.
+    pub hooks: Hooks,
 }
 
 impl Rollout {

@@ -8,13 +8,13 @@ mod law;
 pub mod ownership;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use cache::{Cache, Folded, is_newer};
 pub use law::{Counts, MIN_READY_SECONDS_HOLD, PROGRESS_DEADLINE_SECONDS_HOLD, Window, law};
 pub use workload::{PodFacts, SetFacts, Workload};
 
-use crate::model::{Digest, Object, ObjectKey};
+use crate::model::{Digest, GroupKind, Object, ObjectKey};
 
 /// What one pass over one app sees of the cluster, as known at the start of the pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,11 +27,15 @@ pub struct Live {
     pub unchanged_templates: Vec<ObjectKey>,
     /// Values of the kick annotation for Deployments whose pods quota refuses.
     pub kicks: BTreeMap<ObjectKey, String>,
+    /// Kinds that the cluster does not serve at present: nothing of them is shown, and nothing follows from that.
+    pub unserved: BTreeSet<GroupKind>,
     /// What we applied, as the server stored it.
     pub applied: BTreeMap<ObjectKey, Applied>,
     /// Fields that somebody puts back each time that we do, by JSON pointer into what is declared, with who that is: we
     /// leave them alone for a while.
     pub contended: BTreeMap<ObjectKey, BTreeMap<String, String>>,
+    /// Runs of the rollout's hooks that exist, read in this pass.
+    pub hooks: BTreeMap<ObjectKey, Object>,
     /// Why some of this could not be read; a pass that misses something decides nothing about it.
     pub unreadable: Option<String>,
 }

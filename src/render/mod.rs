@@ -18,6 +18,9 @@ pub const OBJECTS_MAX: usize = 2000;
 /// At most this many bytes of manifests in one Application.
 pub const SOURCE_BYTES_MAX: u64 = 16 << 20;
 
+/// Annotation: the object waits for its kind instead of failing the Release.
+const SKIP_MISSING_KIND: &str = "tidegate.dev/skip-dry-run-on-missing-kind";
+
 /// Why an Application does not render. Nothing is deleted because of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
@@ -161,13 +164,15 @@ pub fn render_with_files(
             continue;
         }
         clean(&mut body);
+        name_hook(&mut body);
         images::substitute(&mut body, &application.images);
         let read = Object::from_value(&ClusterName::local(), body);
         let mut object =
             read.map_err(|error| RenderError::Object { file: file.clone(), document, message: error.to_string() })?;
         let scope = kinds
             .is_namespaced(&object.key.kind, &object.version)
-            .or_else(|| own_kinds.get(&object.key.kind.to_string()).copied());
+            .or_else(|| own_kinds.get(&object.key.kind.to_string()).copied())
+            .or_else(|| may_miss_kind(&object).then_some(true));
         let Some(is_namespaced) = scope else {
             let (kind, version) = (object.key.kind.to_string(), object.version.clone());
             return Err(RenderError::UnknownKind { file, kind, version });
@@ -217,6 +222,29 @@ fn custom_scopes(declared: &[(String, usize, Value)]) -> BTreeMap<String, bool> 
             Some((kind.to_string(), text("/spec/scope")? == "Namespaced"))
         });
     scopes.collect()
+}
+
+/// Whether an object may wait for its kind instead of failing the Release. Until the kind is known it is taken for a
+/// namespaced one, as nearly all are.
+fn may_miss_kind(object: &Object) -> bool {
+    let has_option = |list: &str| list.split(',').any(|option| option.trim() == "SkipDryRunOnMissingResource=true");
+    object.annotation(SKIP_MISSING_KIND) == Some("true")
+        || object.annotation("argocd.argoproj.io/sync-options").is_some_and(has_option)
+}
+
+/// A hook may leave its name open: it has one of its own in each rollout, and until then one that nothing else has.
+fn name_hook(body: &mut Value) {
+    let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let is_hook = metadata.get("annotations").and_then(Value::as_object).is_some_and(|annotations| {
+        crate::model::marks::HOOK_ANNOTATIONS.iter().any(|name| annotations.contains_key(*name))
+    });
+    if !is_hook || metadata.contains_key("name") {
+        return;
+    }
+    if let Some(Value::String(prefix)) = metadata.remove("generateName") {
+        metadata.insert("name".to_owned(), Value::String(format!("{prefix}hook")));
+        metadata["annotations"][crate::model::marks::ANNOTATION_GENERATE_NAME] = Value::String(prefix);
+    }
 }
 
 /// Drops what only the server may write, and folds a Secret's `stringData` into `data` as the server would.
@@ -279,12 +307,14 @@ mod tests {
             attempt: 0,
             source: SourcePath { path: "m".to_owned(), is_recursive: false },
             namespace: "home".to_owned(),
+            service_account: None,
             plan: WavePlan::all_at_once(),
             sync: SyncPolicy::default(),
             deletion: Deletion::Orphan,
             rollback: RollbackPolicy::Automatic,
             pause: PausePolicy::Agent,
             health: Vec::new(),
+            depends_on: Vec::new(),
             history_max: 10,
             declared_in: "app.yaml".to_owned(),
             spec: Arc::new(Value::Null),

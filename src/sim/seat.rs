@@ -17,7 +17,7 @@ use crate::model::marks::FIELD_MANAGER;
 use crate::model::{AppName, Millis, Object, ObjectKey, Timestamp};
 use crate::status::AppView;
 use crate::world::{
-    ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
+    Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
     SourceError, World,
 };
 
@@ -286,18 +286,30 @@ impl World for Seat {
         self.send(doing(&object.key), Some(object.key.clone()), move |state| state.api.update(&by, &object, part)).await
     }
 
-    async fn apply(&self, object: &Object, options: ApplyOptions) -> Result<Object, ApiError> {
+    async fn apply(&self, object: &Object, options: ApplyOptions, _acting: Acting<'_>) -> Result<Object, ApiError> {
         let (object, by) = (object.clone(), self.writer(options.manager));
         let doing = if options.is_dry_run { Doing::Read } else { Doing::Write };
         self.send(doing, Some(object.key.clone()), move |state| state.api.apply(&by, &object, options)).await
     }
 
-    async fn patch(&self, key: &ObjectKey, _version: &str, operations: &Value) -> Result<Object, ApiError> {
+    async fn patch(
+        &self,
+        key: &ObjectKey,
+        _version: &str,
+        operations: &Value,
+        _acting: Acting<'_>,
+    ) -> Result<Object, ApiError> {
         let (key, operations, by) = (key.clone(), operations.clone(), self.writer(FIELD_MANAGER));
         self.send(Doing::Write, Some(key.clone()), move |state| state.api.patch(&by, &key, &operations)).await
     }
 
-    async fn delete(&self, key: &ObjectKey, _version: &str, preconditions: &Preconditions) -> Result<(), ApiError> {
+    async fn delete(
+        &self,
+        key: &ObjectKey,
+        _version: &str,
+        preconditions: &Preconditions,
+        _acting: Acting<'_>,
+    ) -> Result<(), ApiError> {
         let (key, preconditions, by) = (key.clone(), preconditions.clone(), self.writer(FIELD_MANAGER));
         let delete = move |state: &mut State| match state.api.delete(&by, &key, Some(&preconditions)) {
             // Absence is not an error.

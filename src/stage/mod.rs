@@ -5,7 +5,9 @@
 
 mod deployment;
 pub mod hold;
+mod hook;
 mod marks;
+mod order;
 mod waves;
 mod yielding;
 
@@ -16,7 +18,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use deployment::{declared_window, is_deployment, waits_for_batches};
+pub use hook::{HookDeletes, StagedHook, hooks, is_hook};
 pub use marks::{content_of, differing, projection, shown};
+pub use order::{Group, Rank, defined_kind, group, rank, wave_of};
 pub use waves::{Standing, Waveless, collapse, stand, wave_size};
 
 use crate::model::{Application, Digest, Lane, Object, ObjectKey, PausePolicy, Position, Release, Rollout};
@@ -52,6 +56,8 @@ pub struct Stage {
     pub objects: BTreeMap<ObjectKey, Staged>,
     /// What of the inventory is to go.
     pub removal: Removal,
+    /// The runs of the rollout's hooks: they exist beside the objects, each in its time.
+    pub hooks: Vec<StagedHook>,
 }
 
 /// One object as it should be.
@@ -147,7 +153,8 @@ fn template_changes(stable: &Release, target: &Release, is_concerned: fn(&Object
     let changes = |key: &ObjectKey, object: &Object| {
         stable.objects.get(key).is_some_and(|before| template(before) != template(object))
     };
-    let objects = target.objects.iter().filter(|(key, object)| is_concerned(key) && changes(key, object));
+    let objects =
+        target.objects.iter().filter(|(key, object)| is_concerned(key) && !is_hook(object) && changes(key, object));
     objects.map(|(key, _)| key.clone()).collect()
 }
 
@@ -161,11 +168,13 @@ fn moving_now(inputs: &Inputs<'_>) -> BTreeSet<ObjectKey> {
 /// Every object of a Release as declared.
 fn whole(release: Option<&Release>, inputs: &Inputs<'_>) -> BTreeMap<ObjectKey, Object> {
     let Some(release) = release else { return BTreeMap::new() };
-    release.objects.iter().map(|(key, object)| (key.clone(), declared(release, object, inputs))).collect()
+    let objects = release.objects.iter().filter(|(_, object)| !is_hook(object));
+    objects.map(|(key, object)| (key.clone(), declared(release, object, inputs))).collect()
 }
 
 fn declared(release: &Release, object: &Object, inputs: &Inputs<'_>) -> Object {
-    let is_scaled = deployment::is_scaled_by_autoscaler(release, &object.key);
+    let is_scaled =
+        deployment::is_scaled_by_autoscaler(release, &object.key) || yielding::leaves_replicas(object, inputs);
     deployment::explicit(object, release.reference.digest, pause(inputs), is_scaled)
 }
 
@@ -177,7 +186,7 @@ fn pause(inputs: &Inputs<'_>) -> PausePolicy {
 fn keep_others(objects: &mut BTreeMap<ObjectKey, Object>, release: Option<&Release>, inputs: &Inputs<'_>) {
     let Some(release) = release else { return };
     for (key, object) in &release.objects {
-        if !objects.contains_key(key) {
+        if !objects.contains_key(key) && !is_hook(object) {
             objects.insert(key.clone(), declared(release, object, inputs));
         }
     }
@@ -243,5 +252,9 @@ fn finish(inputs: &Inputs<'_>, objects: BTreeMap<ObjectKey, Object>, removal: Re
         };
         Some((key, yielding::leave_to_others(staged, inputs)))
     });
-    Stage { objects: objects.collect(), removal }
+    let hooks = match (inputs.target, inputs.rollout, &app) {
+        (Some(target), Some(rollout), Some(app)) => hook::staged(target, rollout, app, inputs.owner, inputs.secret_key),
+        (_, _, _) => Vec::new(),
+    };
+    Stage { objects: objects.collect(), removal, hooks }
 }

@@ -25,8 +25,7 @@ pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged
     let rules: Vec<_> = rules.filter(|rule| rule.is_about(key)).collect();
     let contended = inputs.live.contended.get(key);
     let live = inputs.live.objects.get(key);
-    let is_scaled = live.is_some_and(|live| is_autoscaled(live, &staged.whole));
-    if rules.is_empty() && contended.is_none() && !is_scaled {
+    if rules.is_empty() && contended.is_none() {
         staged.object = staged.whole.clone();
         staged.ignored = Vec::new();
         staged.tolerated = Tolerated::default();
@@ -34,7 +33,6 @@ pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged
     }
     let mut pointers: BTreeSet<String> = rules.iter().flat_map(|rule| &rule.pointers).cloned().collect();
     pointers.extend(contended.into_iter().flat_map(|contended| contended.keys().cloned()));
-    pointers.extend(is_scaled.then(|| REPLICAS.to_owned()));
     let managers: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.managers).map(String::as_str).collect();
     staged.tolerated = Tolerated {
         pointers: pointers.clone(),
@@ -45,7 +43,7 @@ pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged
     }
     // While it moves in waves, a Deployment's template and pace are ours.
     let is_moving = inputs.rollout.is_some() && is_deployment(key);
-    let may_leave = |pointer: &str| !is_moving || pointer == REPLICAS || pointer.starts_with("/metadata/");
+    let may_leave = |pointer: &str| !is_moving || pointer.starts_with("/metadata/");
     pointers.retain(|pointer| may_leave(pointer) && staged.whole.body.pointer(pointer).is_some());
     // Of an object that does not exist yet, everything is sent.
     let Some(live) = live else {
@@ -71,10 +69,15 @@ pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged
     staged
 }
 
-/// Whether an autoscaler that the app does not declare sets the replicas.
-fn is_autoscaled(live: &Object, whole: &Object) -> bool {
-    whole.at(REPLICAS).is_some()
-        && ownership::owner_of(live, &["spec", "replicas"]).is_some_and(|owner| AUTOSCALERS.contains(&owner.as_str()))
+/// Whether the replicas of a workload that stands are somebody else's: an autoscaler sets them that the app does not
+/// declare, or a rule leaves them alone. A wave must know before it is staged, since it counts pods.
+pub(super) fn leaves_replicas(object: &Object, inputs: &Inputs<'_>) -> bool {
+    let key = &object.key;
+    let Some(live) = inputs.live.objects.get(key).filter(|_| object.at(REPLICAS).is_some()) else { return false };
+    let mut rules = inputs.application.iter().flat_map(|application| &application.sync.ignore);
+    ownership::owner_of(live, &["spec", "replicas"]).is_some_and(|owner| AUTOSCALERS.contains(&owner.as_str()))
+        || rules.any(|rule| rule.is_about(key) && rule.pointers.iter().any(|pointer| pointer == REPLICAS))
+        || inputs.live.contended.get(key).is_some_and(|fields| fields.contains_key(REPLICAS))
 }
 
 /// Removes what is at a JSON pointer.

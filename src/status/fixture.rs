@@ -97,12 +97,14 @@ pub(crate) fn application(name: &str) -> Application {
         attempt: 0,
         source: SourcePath { path: "apps/shop".to_owned(), is_recursive: false },
         namespace: "shop".to_owned(),
+        service_account: None,
         plan: plan(),
         sync: SyncPolicy::default(),
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,
         pause: PausePolicy::Agent,
         health: Vec::new(),
+        depends_on: Vec::new(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
         spec: Arc::new(serde_json::json!({})),
@@ -176,6 +178,7 @@ pub(crate) fn measuring(name: &str) -> AppView {
         stable_hashes: BTreeMap::new(),
         added: std::collections::BTreeSet::new(),
         pods_to_revert: BTreeMap::new(),
+        hooks: crate::model::Hooks::default(),
     };
     AppView {
         revision: Some(target.revision.clone()),

@@ -295,12 +295,23 @@ mod tests {
             let mut body = object.body.as_ref().clone();
             let Some(Value::Object(map)) = body.pointer_mut(parent) else { continue };
             // Entries of maps by object key cannot be missed by anybody who does not know what was there.
-            if pointer == "/record" || field.contains("~1") {
+            // Nor can a field that records from before it came do not have either.
+            if pointer == "/record" || field.contains("~1") || pointer == "/record/rollout/hooks" {
                 continue;
             }
             map.remove(field);
             assert!(read(&object.with_body(body)).is_err(), "{pointer} was lost unnoticed");
         }
+    }
+
+    #[test]
+    fn a_record_from_before_there_were_hooks_is_one_without_hooks() {
+        let mut record = fixtures::rich();
+        let rollout = record.rollout.as_mut().expect("the fixture is rich");
+        rollout.hooks = crate::model::Hooks::default();
+        let object = stored(&record);
+        assert_eq!(object.body.pointer("/record/rollout/hooks"), None, "older programs can read it");
+        assert_eq!(read(&object).expect("it reads").record, record);
     }
 
     #[test]

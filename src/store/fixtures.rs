@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Analysis, Capacity, ClusterName, Digest, GateRecord, Lane, Measurement, Millis, NoDataRule, ObjectKey, OnFailure,
-    Past, PastOutcome, Position, Quarantined, Record, ReleaseRef, Replicas, Request, RevertReason, Revision, Rollout,
-    Strategy, Timestamp, Verdict, Wave, WavePlan, WaveRecord,
+    Analysis, Capacity, ClusterName, Digest, GateRecord, HookRun, Hooks, Lane, Measurement, Millis, Moment, NoDataRule,
+    ObjectKey, OnFailure, Past, PastOutcome, Position, Quarantined, Record, ReleaseRef, Replicas, Request,
+    RevertReason, Revision, Rollout, Strategy, Timestamp, Verdict, Wave, WavePlan, WaveRecord,
 };
 
 pub(super) fn at(seconds: i64) -> Timestamp {
@@ -120,6 +120,18 @@ pub(super) fn rollout() -> Rollout {
         stable_hashes: BTreeMap::from([(deployment("web"), "6d4b75cb6d".to_owned())]),
         added: BTreeSet::from([deployment("extra")]),
         pods_to_revert: BTreeMap::from([(deployment("web"), 3)]),
+        hooks: Hooks {
+            tries: 1,
+            runs: [Moment::Pre, Moment::Sync, Moment::Post, Moment::OnFail, Moment::OnRollback]
+                .map(|moment| HookRun {
+                    moment,
+                    key: ObjectKey::local("batch", "Job", "shop", "migrate"),
+                    is_success: moment == Moment::Pre,
+                    message: "BackoffLimitExceeded".to_owned(),
+                    at: at(6),
+                })
+                .into(),
+        },
     }
 }
 

@@ -1,15 +1,16 @@
 //! The stored form of a [`Record`], version 1: compact JSON, exact in both directions.
 //!
-//! A change of this form raises [`RECORD_VERSION`] and reads the older ones; it never changes what version 1 means.
+//! A change of this form raises [`RECORD_VERSION`] and reads the older ones; it never changes what version 1 means. A field
+//! may join it whose absence means what records without it meant.
 
 use serde_json::{Map, Value};
 
 use super::StoreError;
 use super::wire::{Fields, Path, Wire, wire_struct, wire_tagged, wire_words};
 use crate::model::{
-    Analysis, Capacity, GateRecord, Lane, Measurement, NoDataRule, OnFailure, Past, PastOutcome, Position, Quarantined,
-    Record, ReleaseRef, Replicas, Request, RevertReason, Revision, Rollout, Strategy, Verdict, Wave, WavePlan,
-    WaveRecord,
+    Analysis, Capacity, GateRecord, HookRun, Hooks, Lane, Measurement, Moment, NoDataRule, OnFailure, Past,
+    PastOutcome, Position, Quarantined, Record, ReleaseRef, Replicas, Request, RevertReason, Revision, Rollout,
+    Strategy, Verdict, Wave, WavePlan, WaveRecord,
 };
 
 /// The form that this program writes.
@@ -77,7 +78,13 @@ wire_struct!(Rollout {
     stable_hashes: "stableHashes",
     added: "added",
     pods_to_revert: "podsToRevert",
-});
+} later { hooks: "hooks" });
+
+wire_struct!(Hooks { tries: "tries", runs: "runs" });
+
+wire_struct!(HookRun { moment: "moment", key: "key", is_success: "isSuccess", message: "message", at: "at" });
+
+wire_words!(Moment { Pre: "pre", Sync: "sync", Post: "post", OnFail: "onFail", OnRollback: "onRollback" });
 
 wire_words!(Lane { FirstSync: "firstSync", Waves: "waves", Express: "express", Direct: "direct" });
 

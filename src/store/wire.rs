@@ -68,20 +68,34 @@ impl<'a> Fields<'a> {
         let value = self.map.get(name).ok_or_else(|| at.broken("missing"))?;
         T::from_wire(value, &at)
     }
+
+    /// Reads the field `name`, which records from before it came do not have.
+    pub(super) fn read_later<T: Wire + Default>(&self, name: &str) -> Result<T, StoreError> {
+        if self.map.contains_key(name) { self.read(name) } else { Ok(T::default()) }
+    }
 }
 
 /// Gives a struct its stored form, field by field. Destructuring without `..` makes a forgotten field a compile error.
 macro_rules! wire_struct {
     ($type:ty { $($field:ident: $name:literal),+ $(,)? }) => {
+        wire_struct!($type { $($field: $name),+ } later {});
+    };
+    // Fields that came later: what has the default is left out, and what is missing has it.
+    ($type:ty { $($field:ident: $name:literal),+ $(,)? } later { $($late:ident: $late_name:literal),* $(,)? }) => {
         impl Wire for $type {
             fn to_wire(&self) -> Value {
-                let Self { $($field),+ } = self;
-                Value::Object(Map::from_iter([$(($name.to_owned(), $field.to_wire())),+]))
+                let Self { $($field,)+ $($late,)* } = self;
+                #[allow(unused_mut, reason = "most structs have no later field")]
+                let mut map = Map::from_iter([$(($name.to_owned(), $field.to_wire())),+]);
+                $(if *$late != Default::default() {
+                    map.insert($late_name.to_owned(), $late.to_wire());
+                })*
+                Value::Object(map)
             }
 
             fn from_wire(value: &Value, at: &Path<'_>) -> Result<Self, StoreError> {
-                let fields = Fields::of(value, at, &[$($name),+])?;
-                Ok(Self { $($field: fields.read($name)?),+ })
+                let fields = Fields::of(value, at, &[$($name,)+ $($late_name,)*])?;
+                Ok(Self { $($field: fields.read($name)?,)+ $($late: fields.read_later($late_name)?,)* })
             }
         }
     };
@@ -242,6 +256,16 @@ impl<T: Wire> Wire for Vec<T> {
     fn from_wire(value: &Value, at: &Path<'_>) -> Result<Self, StoreError> {
         let items = value.as_array().ok_or_else(|| at.broken("not a list"))?;
         items.iter().enumerate().map(|(index, item)| T::from_wire(item, &Path::Index(at, index))).collect()
+    }
+}
+
+impl Wire for ObjectKey {
+    fn to_wire(&self) -> Value {
+        Value::String(key_text(self))
+    }
+
+    fn from_wire(value: &Value, at: &Path<'_>) -> Result<Self, StoreError> {
+        value.as_str().and_then(parse_key).ok_or_else(|| at.broken("not an object's key"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stories on a real control plane, a file per theme; each story reads from top to bottom.
 
+mod acting;
 mod checkers;
 mod differential;
 mod diffing;
@@ -9,6 +10,8 @@ mod harness;
 mod install;
 mod interference;
 mod leader;
+mod leaving;
+mod order;
 mod prune;
 mod quarantine;
 mod reading;

@@ -379,6 +379,7 @@ impl Agent {
             stage,
             changes,
             live: &live,
+            neighbours: &Default::default(),
             failures: &BTreeMap::new(),
             is_mirrored: view.mirrored == view.declared,
             now: now(),
@@ -403,21 +404,18 @@ impl Agent {
     }
 
     fn work(&mut self, actions: Vec<Action>, stage: &Stage) -> Work {
-        let mut writes = Vec::new();
-        let mut measures = false;
+        let (mut writes, mut measures) = (Vec::new(), false);
         for action in actions {
             match action {
                 Action::Apply { object, is_forced: _ } => {
-                    assert!(
-                        object.text("/metadata/resourceVersion").is_some(),
-                        "an apply depends on what was observed"
-                    );
+                    let observed = object.text("/metadata/resourceVersion");
+                    assert!(observed.is_some(), "an apply depends on what was observed");
                     writes.push(Write::Apply(self.body_number(&object, stage.objects[&object.key].content)));
                 }
                 Action::KeepRelease(digest) => writes.push(Write::Keep(self.release_of(digest))),
                 Action::DropRelease(digest) => writes.push(Write::Drop(self.release_of(digest))),
                 Action::Measure { .. } => measures = true,
-                Action::Notice(_) => {}
+                Action::Notice(_) | Action::Barrier { .. } => {}
                 Action::RemoveFields { .. }
                 | Action::YieldReplicas { .. }
                 | Action::Orphan { .. }

@@ -15,7 +15,7 @@ use crate::model::switches::{self, Prune};
 use crate::model::{Application, Digest, Inventory, Object, ObjectKey, Release, ReleaseRef, Revision};
 use crate::observe::{Live, ownership};
 use crate::render::render_with_files;
-use crate::stage::{Inputs, Stage, Staged, shown, stage};
+use crate::stage::{Inputs, Stage, Staged, is_hook, shown, stage};
 use crate::store::OWNER_LABEL;
 use crate::store::application::{Stored, settle};
 use crate::world::{ApiError, ApplyOptions, Kinds};
@@ -136,7 +136,9 @@ async fn standing(
     declared: &BTreeMap<ObjectKey, Object>,
     inventory: &Inventory,
 ) -> Result<BTreeMap<ObjectKey, Object>, ApiError> {
-    let declared = declared.values().map(|object| (&object.key, object.version.as_str()));
+    // Hooks run; they do not stand.
+    let declared = declared.values().filter(|object| !is_hook(object));
+    let declared = declared.map(|object| (&object.key, object.version.as_str()));
     let inventoried = inventory.iter().map(|(key, version)| (key, version.as_str()));
     // What is declared is read in the version that is declared.
     let keys: BTreeMap<&ObjectKey, &str> = inventoried.chain(declared).collect();
@@ -174,7 +176,7 @@ impl Compared<'_> {
         }
         let options =
             ApplyOptions { is_forced: self.is_forced(staged, live), is_dry_run: true, manager: FIELD_MANAGER };
-        let error = match (cluster.apply(&staged.object, options).await, live) {
+        let error = match (cluster.apply(&staged.object, options, None).await, live) {
             (Ok(_), None) => return Ok(Difference::of(app, file, None, Some(declared))),
             (Ok(answer), Some(live)) => {
                 let after = self.settled(&answer, live);
@@ -186,7 +188,7 @@ impl Compared<'_> {
             ApiError::Unreachable(_) | ApiError::Busy { .. } | ApiError::TimedOut | ApiError::Deposed => Err(error),
             ApiError::NotFound if live.is_none() => Ok(Some(self.homeless(staged))),
             ApiError::UnknownKind(_) => {
-                let note = "its kind comes with the same change: the server has not checked it";
+                let note = "the cluster does not know its kind yet: the server has not checked it";
                 Ok(Difference::of(app, file, None, Some(declared)).map(|added| added.noted(note)))
             }
             ApiError::Immutable(_) if self.is_replaced(staged) => {

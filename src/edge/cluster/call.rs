@@ -19,7 +19,7 @@ use super::refusal::{self, cut};
 use super::term::Term;
 use crate::edge::cause::innermost;
 use crate::model::GroupKind;
-use crate::world::ApiError;
+use crate::world::{Acting, ApiError};
 
 /// Longest answer that is read. The largest pages that a real server gives are 500 objects of at most 1.5 MiB, in
 /// practice below 10 MiB; this keeps a broken one from eating the process.
@@ -40,12 +40,23 @@ pub(super) struct Call {
     kind: GroupKind,
     /// Whether only an agent that leads may send it.
     is_guarded: bool,
+    /// The user that the server is to judge it as.
+    acting: Option<String>,
 }
 
 impl Call {
     /// A call that only reads.
     pub(super) fn read(verb: Verb, target: String, kind: GroupKind) -> Self {
-        Self { verb, method: Method::GET, target, accept: "application/json", content: None, kind, is_guarded: false }
+        Self {
+            verb,
+            method: Method::GET,
+            target,
+            accept: "application/json",
+            content: None,
+            kind,
+            is_guarded: false,
+            acting: None,
+        }
     }
 
     /// A call that changes something.
@@ -57,12 +68,19 @@ impl Call {
         (content_type, body): (&'static str, &Value),
     ) -> Self {
         let content = Some((content_type, body.to_string().into_bytes()));
-        Self { verb, method, target, accept: "application/json", content, kind, is_guarded: true }
+        Self { verb, method, target, accept: "application/json", content, kind, is_guarded: true, acting: None }
     }
 
     /// The same call, sent whether this agent leads or not.
     pub(super) fn unguarded(mut self) -> Self {
         self.is_guarded = false;
+        self
+    }
+
+    /// The same call, on somebody's behalf. The API server adds a service account's groups by itself
+    /// (`staging/src/k8s.io/apiserver/pkg/endpoints/filters/impersonation`).
+    pub(super) fn acting(mut self, acting: Acting<'_>) -> Self {
+        self.acting = acting.map(str::to_owned);
         self
     }
 
@@ -108,8 +126,11 @@ impl Caller {
 
     /// Sends a call and leaves the answer's body to be read. The caller limits time.
     pub(super) async fn open(&self, call: Call) -> Result<Response<Body>, ApiError> {
-        let Call { verb, method, target, accept, content, kind, is_guarded } = call;
+        let Call { verb, method, target, accept, content, kind, is_guarded, acting } = call;
         let mut request = Request::builder().method(method).uri(target).header(header::ACCEPT, accept);
+        if let Some(user) = acting {
+            request = request.header("Impersonate-User", user);
+        }
         let body = match content {
             None => Body::empty(),
             Some((content_type, bytes)) => {

@@ -25,7 +25,7 @@ use self::watch::Watches;
 use super::query::encode_pairs;
 use crate::model::marks::FIELD_MANAGER;
 use crate::model::{ClusterName, GroupKind, Millis, Object, ObjectKey};
-use crate::world::{ApiError, ApplyOptions, Event, Kinds, Listed, Part, Preconditions, Scope};
+use crate::world::{Acting, ApiError, ApplyOptions, Event, Kinds, Listed, Part, Preconditions, Scope};
 
 /// How long a connection may take to come about: less than a call may (5 s), so that the report says which it was.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -223,7 +223,7 @@ impl Cluster {
     ///
     /// # Errors
     /// What the server refuses, and what keeps it from answering.
-    pub async fn apply(&self, object: &Object, options: ApplyOptions) -> Result<Object, ApiError> {
+    pub async fn apply(&self, object: &Object, options: ApplyOptions, acting: Acting<'_>) -> Result<Object, ApiError> {
         let Object { key, version, body } = object;
         let ApplyOptions { is_forced, is_dry_run, manager } = options;
         let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;
@@ -234,16 +234,22 @@ impl Cluster {
         }
         let target = format!("{path}?{}&{}", write_query(manager), encode_pairs(&more));
         let call = Call::write(Verb::Apply, Method::PATCH, target, key.kind.clone(), (APPLY_PATCH, body));
-        let call = if is_dry_run { call.unguarded() } else { call };
+        let call = if is_dry_run { call.unguarded() } else { call }.acting(acting);
         self.api.send_for_object(key, version, call).await
     }
 
     /// See [`crate::world::World::patch`].
-    pub(super) async fn patch(&self, key: &ObjectKey, version: &str, operations: &Value) -> Result<Object, ApiError> {
+    pub(super) async fn patch(
+        &self,
+        key: &ObjectKey,
+        version: &str,
+        operations: &Value,
+        acting: Acting<'_>,
+    ) -> Result<Object, ApiError> {
         let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;
         let target = format!("{path}?{}", write_query(FIELD_MANAGER));
         let call = Call::write(Verb::Patch, Method::PATCH, target, key.kind.clone(), (JSON_PATCH, operations));
-        self.api.send_for_object(key, version, call).await
+        self.api.send_for_object(key, version, call.acting(acting)).await
     }
 
     /// See [`crate::world::World::delete`].
@@ -252,6 +258,7 @@ impl Cluster {
         key: &ObjectKey,
         version: &str,
         preconditions: &Preconditions,
+        acting: Acting<'_>,
     ) -> Result<(), ApiError> {
         let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;
         let Preconditions { uid, resource_version } = preconditions;
@@ -263,7 +270,7 @@ impl Cluster {
         });
         let target = format!("{path}?{}", encode_pairs(&[WRITE_TIMEOUT]));
         let call = Call::write(Verb::Delete, Method::DELETE, target, key.kind.clone(), (JSON, &options));
-        match self.api.send(&key.kind, version, call).await {
+        match self.api.send(&key.kind, version, call.acting(acting)).await {
             Ok(_) | Err(ApiError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }

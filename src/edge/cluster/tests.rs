@@ -159,12 +159,15 @@ async fn each_write_says_who_writes_and_when_to_give_up() {
     let options = ApplyOptions { is_forced: false, is_dry_run: true, manager: "other one" };
     assert_eq!(cluster.create(&object).await, Ok(object.clone()));
     cluster.update(&object, Part::Object).await.unwrap();
-    cluster.apply(&object, options).await.unwrap();
-    cluster.apply(&object, ApplyOptions { is_forced: true, is_dry_run: false, manager: FIELD_MANAGER }).await.unwrap();
+    cluster.apply(&object, options, None).await.unwrap();
+    cluster
+        .apply(&object, ApplyOptions { is_forced: true, is_dry_run: false, manager: FIELD_MANAGER }, None)
+        .await
+        .unwrap();
     let operations = json!([{"op": "test", "path": "/data/a", "value": "b"}, {"op": "remove", "path": "/data/a"}]);
-    cluster.patch(&object.key, "v1", &operations).await.unwrap();
+    cluster.patch(&object.key, "v1", &operations, None).await.unwrap();
     let preconditions = Preconditions { uid: "u".to_owned(), resource_version: "7".to_owned() };
-    cluster.delete(&object.key, "v1", &preconditions).await.unwrap();
+    cluster.delete(&object.key, "v1", &preconditions, None).await.unwrap();
 
     let home = "/api/v1/namespaces/shop/configmaps";
     let apply = "timeout=5s&force=false&fieldValidation=Strict&dryRun=All";
@@ -224,7 +227,7 @@ async fn absence_is_an_answer_to_get_and_delete() {
     let (_script, cluster) = open(vec![absent(), absent(), absent()]).await;
     let preconditions = Preconditions { uid: "u".to_owned(), resource_version: "7".to_owned() };
     assert_eq!(cluster.get(&map("x").key, "v1").await, Ok(None));
-    assert_eq!(cluster.delete(&map("x").key, "v1", &preconditions).await, Ok(()));
+    assert_eq!(cluster.delete(&map("x").key, "v1", &preconditions, None).await, Ok(()));
     assert_eq!(cluster.update(&map("x"), Part::Object).await, Err(ApiError::NotFound));
 }
 
@@ -377,13 +380,13 @@ async fn no_write_goes_out_unless_this_agent_leads_but_its_lease_and_dry_runs_do
         cluster.lead(until);
         assert_eq!(cluster.create(&object).await, Err(ApiError::Deposed));
         assert_eq!(cluster.update(&object, Part::Object).await, Err(ApiError::Deposed));
-        assert_eq!(cluster.apply(&object, options).await, Err(ApiError::Deposed));
-        assert_eq!(cluster.apply(&lease, options).await, Err(ApiError::Deposed), "a Lease that Git declares");
-        assert_eq!(cluster.patch(&object.key, "v1", &json!([])).await, Err(ApiError::Deposed));
-        assert_eq!(cluster.delete(&object.key, "v1", &conditions).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.apply(&object, options, None).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.apply(&lease, options, None).await, Err(ApiError::Deposed), "a Lease that Git declares");
+        assert_eq!(cluster.patch(&object.key, "v1", &json!([]), None).await, Err(ApiError::Deposed));
+        assert_eq!(cluster.delete(&object.key, "v1", &conditions, None).await, Err(ApiError::Deposed));
     }
     assert_eq!(script.lines().len(), 2, "only discovery was asked for");
-    cluster.apply(&object, ApplyOptions { is_dry_run: true, ..options }).await.unwrap();
+    cluster.apply(&object, ApplyOptions { is_dry_run: true, ..options }, None).await.unwrap();
     cluster.create(&lease).await.unwrap();
     cluster.update(&lease, Part::Object).await.unwrap();
     cluster.get(&object.key, "v1").await.unwrap();

@@ -17,6 +17,8 @@ pub(crate) fn is_settled(checkers: &Checkers) -> bool {
     let at = rollout(application).map(super::super::read::position);
     match text(status, "/phase") {
         "Idle" => is_well && at.is_none(),
+        // A first sync to a bad version whose record somebody deleted: what runs is taken for Stable, and is not well.
+        "Unhealthy" => at.is_none() && !is_good(text(application, "/record/stable/version")),
         "Held" => at.is_none_or(|at| at == "held"),
         "SourceFailed" => at.is_none(),
         // Scaled to nothing, or paused: that is for a person to end.
