@@ -171,7 +171,9 @@ fn the_base_reads_no_secrets_in_bulk_and_deletes_no_data() {
         let denied: &[&str] = match resource.as_str() {
             "secrets" => &["list", "watch"],
             "persistentvolumeclaims" => &["delete"],
-            "pods" | "namespaces" | "replicasets" => &["create", "update", "patch", "delete"],
+            "pods" | "namespaces" | "replicasets" | "controllerrevisions" | "endpointslices" => {
+                &["create", "update", "patch", "delete"]
+            }
             _ => &[],
         };
         for verb in denied {

@@ -14,6 +14,7 @@ mod observed;
 mod polling;
 mod publish;
 mod recover;
+pub mod resources;
 mod role;
 mod schedule;
 mod sight;
@@ -30,13 +31,15 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::edge::Outside;
-use crate::model::AppName;
+use crate::model::{AppName, ObjectKey};
+use crate::status::tree;
 use crate::telemetry::Telemetry;
-use crate::world::World;
+use crate::world::{Scope, World};
 
 pub use crate::status::Standing;
 pub use app::App;
 pub use schedule::Scheduler;
+pub use start::recalled;
 pub use work::{Settings, work};
 
 /// What every pass needs and none changes.
@@ -77,7 +80,7 @@ pub struct Pace {
 /// When the edges cannot be opened or an address cannot be listened on.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let telemetry = Telemetry::new();
-    let world = Outside::open(&config).await?;
+    let world = Arc::new(Outside::open(&config).await?);
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (stop_sender, stop) = watch::channel(false);
     let (poke, mut poked) = tokio::sync::mpsc::channel::<AppName>(1);
@@ -87,7 +90,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ops_address: config.ops_address,
         token_file: config.token_file.clone(),
     };
-    let server = crate::edge::server::serve(settings, world.board(), standing, telemetry.clone(), poke, stop).await?;
+    let sources = crate::edge::server::Sources { board: world.board(), standing, resources: reader(&world) };
+    let server = crate::edge::server::serve(settings, sources, telemetry.clone(), poke, stop).await?;
     let pokes = async {
         while poked.recv().await.is_some() {
             // A full channel is as good as sent: one hint that waits says all that a hundred would.
@@ -106,7 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             branch: config.branch.clone(),
         },
     };
-    let work = work(Arc::new(world), settings, &telemetry, &standing_sender);
+    let work = work(world, settings, &telemetry, &standing_sender);
     tokio::select! {
         () = work => {}
         () = pokes => {}
@@ -114,6 +118,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     stop_sender.send_replace(true);
     server.stopped().await;
     Ok(())
+}
+
+/// How the HTTP server, which knows no cluster, reads the resources of an app.
+fn reader<W: World + 'static>(world: &Arc<W>) -> crate::edge::server::Reader {
+    let world = Arc::clone(world);
+    Arc::new(move |view| {
+        let world = Arc::clone(&world);
+        Box::pin(async move {
+            let rules = view.application.as_ref().map(|application| application.health.as_slice()).unwrap_or_default();
+            let list = async |scope: Scope, selector: String| world.list(&scope, &selector).await;
+            let get = async |key: ObjectKey, version: String| world.get(&key, &version).await;
+            let read = resources::read(&view.name, &view.record.inventory, rules, list, get).await?;
+            Ok(tree::argocd(&tree::nodes(&read.declared, &read.others)))
+        })
+    })
 }
 
 /// A name for a process that has none of its own: whoever starts anew is somebody else.

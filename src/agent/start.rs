@@ -119,7 +119,8 @@ async fn secret_key<W: World>(world: &W, namespace: &str, owner: &str) -> Result
 
 /// The last good declaration as the custom resource mirrors it, for a start while Git is away. Its plan is the default
 /// one: a rollout under way has its own, and no other starts before Git is read.
-fn recalled(object: &Object) -> Option<Arc<Application>> {
+#[must_use]
+pub fn recalled(object: &Object) -> Option<Arc<Application>> {
     let stored = store::application::read(object).ok()?;
     let mut spec = stored.spec.clone();
     spec.as_object_mut()?.remove("plan");

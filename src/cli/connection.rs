@@ -31,6 +31,20 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if is_name { Ok(text.to_owned()) } else { Err("expected lower-case letters, digits, `-` and `.`".to_owned()) }
 }
 
+/// How to reach the API server.
+pub(super) async fn settings(arguments: &ConnectionArgs) -> anyhow::Result<kube::Config> {
+    super::install_cryptography();
+    // kube's errors tell their whole chain themselves: as a source they would be printed twice.
+    let config = match &arguments.context {
+        None => kube::Config::infer().await.map_err(|error| error.to_string()),
+        Some(context) => {
+            let options = kube::config::KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
+            kube::Config::from_kubeconfig(&options).await.map_err(|error| error.to_string())
+        }
+    };
+    config.map_err(|error| anyhow!("no cluster to talk to: {error}"))
+}
+
 /// The Application resources of one agent.
 pub(super) struct Connection {
     client: kube::Client,
@@ -39,31 +53,34 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(arguments: &ConnectionArgs) -> anyhow::Result<Self> {
-        super::install_cryptography();
-        // kube's errors tell their whole chain themselves: as a source they would be printed twice.
-        let mut config = match &arguments.context {
-            None => kube::Config::infer().await.map_err(|error| anyhow!("no cluster to talk to: {error}"))?,
-            Some(context) => {
-                let options =
-                    kube::config::KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
-                kube::Config::from_kubeconfig(&options)
-                    .await
-                    .map_err(|error| anyhow!("no cluster to talk to: {error}"))?
-            }
-        };
+        Self::with(settings(arguments).await?, arguments)
+    }
+
+    /// With settings that were read already.
+    pub(super) fn with(mut config: kube::Config, arguments: &ConnectionArgs) -> anyhow::Result<Self> {
         config.read_timeout = Some(REQUEST_TIMEOUT);
         config.connect_timeout = Some(REQUEST_TIMEOUT);
         let client = kube::Client::try_from(config).context("failed to set up the connection to the cluster")?;
         Ok(Self { client, namespace: arguments.namespace.clone() })
     }
 
+    /// Namespace of the agent.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// All apps, by name.
     pub(super) async fn list(&self) -> anyhow::Result<Vec<Value>> {
-        let mut list = self.send(Method::GET, "", None).await?.ok_or_else(|| {
+        self.list_if_installed().await?.ok_or_else(|| {
             anyhow!("the cluster does not know the kind Application of {GROUP}: is Tidegate installed there?")
-        })?;
+        })
+    }
+
+    /// All apps, by name; `None` when the cluster does not know what an Application is.
+    pub(super) async fn list_if_installed(&self) -> anyhow::Result<Option<Vec<Value>>> {
+        let Some(mut list) = self.send(Method::GET, "", None).await? else { return Ok(None) };
         match list["items"].take() {
-            Value::Array(items) => Ok(items),
+            Value::Array(items) => Ok(Some(items)),
             _ => Err(anyhow!("the cluster's answer is no list")),
         }
     }

@@ -5,7 +5,7 @@
 //! | Code | Meaning |
 //! |---|---|
 //! | 0 | done; for `why`: Synced and Healthy |
-//! | 1 | the answer is no: `why` found a blocking fact, `--wait` saw no answer in time |
+//! | 1 | the answer is no: `why` found a blocking fact, `diff` a difference, `--wait` saw no answer in time |
 //! | 2 | it could not be done: bad arguments, no such app, no cluster |
 
 use std::process::ExitCode;
@@ -14,14 +14,17 @@ mod agent;
 mod connection;
 mod crds;
 mod demo;
+mod diff;
 mod history;
 mod output;
 mod request;
 pub mod schema;
 mod simulate;
 mod status;
+mod tree;
 pub mod validate;
 mod why;
+mod working_tree;
 
 use clap::{Parser, Subcommand};
 
@@ -43,6 +46,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Play the plans of a working tree in a simulated cluster: stages, pods over time, and what if a wave fails
     Simulate(simulate::SimulateArgs),
+    /// Show what a working tree or a revision would change: in the cluster, or since another revision (exit code 1 when
+    /// something differs)
+    Diff(diff::DiffArgs),
     /// Print the JSON Schema of declarations
     Schema(schema::Arguments),
     /// Print the custom resource definitions as YAML
@@ -51,6 +57,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Say the one fact that keeps an app from being Synced and Healthy (exit code 0 when there is none, 1 when there is)
     Why(why::WhyArgs),
+    /// Show what stands of an app in the cluster, from what it declares down to pods
+    Tree(tree::TreeArgs),
     /// Show an app's past rollouts and its quarantine
     History(history::HistoryArgs),
     /// Stop a rollout and go back to the last completed Release
@@ -76,10 +84,12 @@ pub fn run() -> ExitCode {
         Command::Validate(arguments) => return validate::run(&arguments),
         Command::Demo(arguments) => once(demo::run(&arguments)),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Diff(arguments) => once(diff::run(&arguments)),
         Command::Schema(arguments) => return schema::run(&arguments),
         Command::Crds => crds::run(),
         Command::Status(arguments) => once(status::run(&arguments)),
         Command::Why(arguments) => once(why::run(&arguments)),
+        Command::Tree(arguments) => once(tree::run(&arguments)),
         Command::History(arguments) => once(history::run(&arguments)),
         Command::Abort(arguments) => once(request::run("abort", &arguments)),
         Command::Rollback(arguments) => once(request::run("rollback", &arguments)),
@@ -125,6 +135,11 @@ mod tests {
             ("tidegate why Shop", false),
             ("tidegate status -o xml", false),
             ("tidegate retry shop --wait --timeout soon", false),
+            ("tidegate diff web api --path clone --revision HEAD~1 --against main -o json", true),
+            ("tidegate diff -n delivery --context east", true),
+            ("tidegate diff ../web", false),
+            ("tidegate tree web -o json", true),
+            ("tidegate tree", false),
             ("tidegate demo --fast", true),
             ("tidegate simulate manifests --app web --ready-after 500ms --fail-at 2 --ascii", true),
             ("tidegate simulate manifests --width 10", false),

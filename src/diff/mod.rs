@@ -1,7 +1,9 @@
 //! Staged objects against live ones: what to apply, what drifted, what somebody added, what to remove.
 //!
 //! Pure. Field ownership (`managedFields`) decides what is ours; the server's own answer to our apply decides what a
-//! later read is compared with, so that defaults and mutating webhooks are no drift.
+//! later read is compared with, so that defaults and mutating webhooks are no drift. `shown` is how objects are shown to people.
+
+pub mod shown;
 
 use std::collections::BTreeSet;
 

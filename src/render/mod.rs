@@ -135,6 +135,21 @@ pub fn render(
     contents: &BTreeMap<String, Vec<u8>>,
     kinds: &Kinds,
 ) -> Result<BTreeMap<ObjectKey, Object>, RenderError> {
+    render_with_files(application, contents, kinds).map(|(objects, _)| objects)
+}
+
+/// The objects of a Release, and the file that declares each.
+pub type Rendered = (BTreeMap<ObjectKey, Object>, BTreeMap<ObjectKey, String>);
+
+/// Renders, and says of each object which file declares it.
+///
+/// # Errors
+/// The first thing that is wrong, by file and document.
+pub fn render_with_files(
+    application: &Application,
+    contents: &BTreeMap<String, Vec<u8>>,
+    kinds: &Kinds,
+) -> Result<Rendered, RenderError> {
     let mut declared: Vec<(String, usize, Value)> = Vec::new();
     for (file, text) in contents {
         for (index, document) in yaml::documents(file, text)?.into_iter().enumerate() {
@@ -177,7 +192,7 @@ pub fn render(
             "{count} objects in one Application; at most {OBJECTS_MAX} are supported: split it"
         )));
     }
-    Ok(objects)
+    Ok((objects, homes))
 }
 
 /// Takes `List` kinds apart.

@@ -10,6 +10,7 @@ pub mod native;
 pub mod report;
 pub mod resource;
 pub mod standing;
+pub mod tree;
 pub mod view;
 mod wire;
 

@@ -3,6 +3,7 @@
 mod acting;
 mod checkers;
 mod differential;
+mod diffing;
 mod drift;
 mod events;
 mod harness;
@@ -21,3 +22,4 @@ mod rollout;
 mod scaling;
 mod secrets;
 mod source;
+mod tree;

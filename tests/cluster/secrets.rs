@@ -34,6 +34,7 @@ fn a_secret_is_applied_and_reaches_nothing_else() {
 fn assert_silent(story: &Story, commit: &str) {
     let agent = story.agent();
     let pages = [
+        "/api/v1/applications/web/resource-tree",
         "/api/v1/applications/web",
         "/apis/tidegate.dev/v1/applications/web/rollout",
         "/apis/tidegate.dev/v1/applications/web/why",

@@ -4,14 +4,13 @@
 mod chart;
 mod document;
 mod text;
-mod tree;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::tree::{Read, Tree};
 use super::connection::name;
 use super::output::{self, complain, print};
+use super::working_tree::{self, Read, Tree};
 use super::{DONE, FAILED, NO};
 use crate::config::parse_duration;
 use crate::model::{Millis, Past, WaveRecord};
@@ -68,7 +67,7 @@ struct Failure {
 
 /// Plays. Exit codes: 0 every app completes, 1 there are problems or an app does not complete, 2 something cannot be read.
 pub(super) fn run(arguments: &SimulateArgs) -> anyhow::Result<u8> {
-    let tree = match tree::read(&arguments.path, arguments.root.as_deref())? {
+    let tree = match working_tree::read(&arguments.path, arguments.root.as_deref())? {
         Read::Tree(tree) => tree,
         Read::Problems(text) => {
             print(&text);

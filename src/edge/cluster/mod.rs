@@ -99,8 +99,12 @@ impl Cluster {
         Self::connect(settings, in_flight_max)
     }
 
-    /// Connects with settings of any origin.
-    pub(super) fn connect(mut settings: kube::Config, in_flight_max: usize) -> Result<Self, ClusterError> {
+    /// Connects with settings of any origin. Until [`crate::world::World::lead`] says otherwise, it only reads and asks by
+    /// dry run.
+    ///
+    /// # Errors
+    /// When the settings cannot be used. The server need not be reachable.
+    pub fn connect(mut settings: kube::Config, in_flight_max: usize) -> Result<Self, ClusterError> {
         settings.connect_timeout = Some(CONNECT_TIMEOUT);
         // Watches are silent for long; calls are timed as a whole.
         settings.read_timeout = None;
@@ -133,12 +137,18 @@ impl Cluster {
     }
 
     /// See [`crate::world::World::kinds`].
-    pub(super) async fn kinds(&self) -> Result<Kinds, ApiError> {
+    ///
+    /// # Errors
+    /// What the server refuses, and what keeps it from answering.
+    pub async fn kinds(&self) -> Result<Kinds, ApiError> {
         self.api.kinds.discover(&self.api.caller).await
     }
 
     /// See [`crate::world::World::get`].
-    pub(super) async fn get(&self, key: &ObjectKey, version: &str) -> Result<Option<Object>, ApiError> {
+    ///
+    /// # Errors
+    /// What the server refuses, and what keeps it from answering.
+    pub async fn get(&self, key: &ObjectKey, version: &str) -> Result<Option<Object>, ApiError> {
         let known = self.api.find(&key.kind, version).await?;
         let call = Call::read(Verb::Get, path::object(key, version, &known, Part::Object)?, key.kind.clone());
         match self.api.send_for_object(key, version, call).await {
@@ -149,7 +159,10 @@ impl Cluster {
     }
 
     /// See [`crate::world::World::list`].
-    pub(super) async fn list(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+    ///
+    /// # Errors
+    /// What the server refuses, and what keeps it from answering.
+    pub async fn list(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
         let known = self.api.find(&scope.kind, &scope.version).await?;
         let collection = path::collection(scope, &known)?;
         let mut items = Vec::new();
@@ -207,12 +220,10 @@ impl Cluster {
     }
 
     /// See [`crate::world::World::apply`].
-    pub(super) async fn apply(
-        &self,
-        object: &Object,
-        options: ApplyOptions,
-        acting: Acting<'_>,
-    ) -> Result<Object, ApiError> {
+    ///
+    /// # Errors
+    /// What the server refuses, and what keeps it from answering.
+    pub async fn apply(&self, object: &Object, options: ApplyOptions, acting: Acting<'_>) -> Result<Object, ApiError> {
         let Object { key, version, body } = object;
         let ApplyOptions { is_forced, is_dry_run, manager } = options;
         let path = path::object(key, version, &self.api.find(&key.kind, version).await?, Part::Object)?;

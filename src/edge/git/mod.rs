@@ -7,7 +7,7 @@
 //!
 //! In reading order: `endpoint` (what the settings say), `http` (one request), `refs` (the cheap poll), `transport`
 //! (libgit2 over our HTTP), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote` and `local` (one
-//! poll), `watch` (hints), `worker` (the thread).
+//! poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a clone with.
 
 mod ancestry;
 mod endpoint;
@@ -15,6 +15,7 @@ mod http;
 mod local;
 mod refs;
 mod remote;
+mod revision;
 mod snapshot;
 mod store;
 mod transport;
@@ -34,6 +35,7 @@ use git2::{ErrorCode, ObjectType, Oid, Repository};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::endpoint::Place;
+pub use self::revision::Commit;
 use self::worker::{Message, Worker};
 use crate::world::{BLOB_BYTES_MAX, BlobId, Polled, SourceError};
 

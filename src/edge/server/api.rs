@@ -14,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use super::Reader;
 use super::failure::{Code, Failure};
 use super::filter::Filter;
 use super::refusal;
@@ -32,8 +33,14 @@ const ARGOCD_VERSION: &str = "v3.3.0";
 /// No request needs a body; clients send small ones.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Every answer is made from memory: one that takes this long never comes.
+/// Every answer but that of resources is made from memory: one that takes this long never comes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the API server has for all requests of one reading; less than a request may take, so that the answer is told.
+const READING_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Readings at once: each holds one request to the API server at a time, and the pods of a namespace in memory.
+const READINGS_MAX: usize = 2;
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -44,6 +51,33 @@ pub(super) struct Shared {
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) token: Arc<TokenFile>,
     pub(super) poke: mpsc::Sender<AppName>,
+    pub(super) resources: Resources,
+}
+
+/// The way to what is not in memory, and how many may go it at once.
+#[derive(Clone)]
+pub(super) struct Resources {
+    reader: Reader,
+    places: Arc<Semaphore>,
+}
+
+impl Resources {
+    pub(super) fn new(reader: Reader) -> Self {
+        Self { reader, places: Arc::new(Semaphore::new(READINGS_MAX)) }
+    }
+
+    async fn read(&self, view: Arc<AppView>) -> Result<Value, Failure> {
+        let unavailable = |message: String| Failure::new(Code::Unavailable, message);
+        let reading = async {
+            // The semaphore is never closed, and who waits in vain is told by the time-out.
+            let _place = self.places.acquire().await;
+            (self.reader)(view).await
+        };
+        match tokio::time::timeout(READING_TIMEOUT, reading).await {
+            Ok(answer) => answer.map_err(|error| unavailable(format!("the cluster cannot be read: {error}"))),
+            Err(_) => Err(unavailable("the cluster was not read in time".to_owned())),
+        }
+    }
 }
 
 impl Shared {
@@ -72,7 +106,7 @@ pub(super) fn router(shared: Shared) -> Router {
         )
         .route(
             "/api/v1/applications/{name}/{*part}",
-            get(unoffered)
+            get(part_of_application)
                 .post(refuse_operation)
                 .put(refuse_operation)
                 .patch(refuse_operation)
@@ -187,8 +221,13 @@ async fn application(
     Ok(Json(argocd::application(&view)))
 }
 
-/// Routes of Argo CD's that are not offered (yet) say so in JSON: some clients parse whatever they get.
-async fn unoffered(State(shared): State<Shared>, Path((name, part)): Path<(String, String)>) -> Response {
+/// Parts of an application. Those of Argo CD's that are not offered (yet) say so in JSON: some clients parse whatever they
+/// get.
+async fn part_of_application(
+    State(shared): State<Shared>,
+    Path((name, part)): Path<(String, String)>,
+    Query(pairs): Pairs,
+) -> Result<Response, Failure> {
     let first = part.split('/').next().unwrap_or_default();
     let is_known = [
         "events",
@@ -204,12 +243,17 @@ async fn unoffered(State(shared): State<Shared>, Path((name, part)): Path<(Strin
     ]
     .contains(&first);
     if !is_known {
-        return not_found().await;
+        return Ok(not_found().await);
     }
-    match shared.application(&name) {
-        Ok(_) => Failure::new(Code::Unimplemented, format!("{first} is not offered")).into_response(),
-        Err(failure) => failure.into_response(),
+    let filter = Filter::parse(pairs)?;
+    let view = shared.application(&name)?;
+    if !filter.reaches(&view) {
+        return Err(Failure::no_application(&name));
     }
+    if part == "resource-tree" {
+        return Ok(Json(shared.resources.read(view).await?).into_response());
+    }
+    Err(Failure::new(Code::Unimplemented, format!("{first} is not offered")))
 }
 
 async fn refuse_creation() -> Failure {

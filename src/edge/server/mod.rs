@@ -19,13 +19,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::model::AppName;
-use crate::status::{Board, Standing};
+use crate::status::{AppView, Board, Standing};
 use crate::telemetry::Telemetry;
+use crate::world::ApiError;
 use token::TokenFile;
 
 /// Where to listen, and what admits.
@@ -37,6 +40,20 @@ pub struct Settings {
     pub ops_address: SocketAddr,
     /// File with the bearer token, read at each request that presents one.
     pub token_file: PathBuf,
+}
+
+/// Reads the resources of an app from the cluster, as Argo CD's `ApplicationTree`. It asks anew each time, and may take long.
+pub type Reader = Arc<dyn Fn(Arc<AppView>) -> BoxFuture<'static, Result<Value, ApiError>> + Send + Sync>;
+
+/// What is served.
+#[derive(Clone)]
+pub struct Sources {
+    /// All apps.
+    pub board: watch::Receiver<Board>,
+    /// What `/readyz` and the API go by.
+    pub standing: watch::Receiver<Standing>,
+    /// The one thing that is not answered from memory.
+    pub resources: Reader,
 }
 
 /// Why the server did not start.
@@ -75,15 +92,14 @@ impl Server {
 /// Starts both listeners and returns as soon as they listen.
 ///
 /// They stop once `shutdown` says true or its sender is gone: no connection is accepted any more, requests under way are
-/// answered. `standing` is what `/readyz` and the API go by. `poke` gets the name of an app whose caller asks for a refresh; when its
+/// answered. `poke` gets the name of an app whose caller asks for a refresh; when its
 /// queue is full the hint is dropped, as the hints before it lead to the same poll.
 ///
 /// # Errors
 /// When an address cannot be listened on.
 pub async fn serve(
     settings: Settings,
-    board: watch::Receiver<Board>,
-    standing: watch::Receiver<Standing>,
+    sources: Sources,
     telemetry: Telemetry,
     poke: mpsc::Sender<AppName>,
     shutdown: watch::Receiver<bool>,
@@ -93,8 +109,10 @@ pub async fn serve(
     let token = TokenFile::new(settings.token_file);
     // Says at start, not at the first request, that nobody will get in.
     token.read().await;
-    let api =
-        api::router(api::Shared { board: board.clone(), standing: standing.clone(), token: Arc::new(token), poke });
+    let Sources { board, standing, resources } = sources;
+    let resources = api::Resources::new(resources);
+    let (seen, stood) = (board.clone(), standing.clone());
+    let api = api::router(api::Shared { board: seen, standing: stood, token: Arc::new(token), poke, resources });
     let ops = ops::router(ops::Shared { board, standing, telemetry });
     let mut tasks = JoinSet::new();
     tasks.spawn(connections::accept(api_listener, api, shutdown.clone()));

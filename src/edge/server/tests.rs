@@ -1,6 +1,7 @@
 //! The server over loopback, with a real client.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,10 +15,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::{Server, ServerError, Settings, api, connections, serve};
+use super::{Reader, Server, ServerError, Settings, Sources, api, connections, serve};
 use crate::model::AppName;
 use crate::status::fixture::{board, held, idle, measuring};
-use crate::status::{Board, Standing};
+use crate::status::{AppView, Board, Standing};
 use crate::telemetry::{EXPOSITION_TYPE, Telemetry};
 
 const TOKEN: &str = "a-token.of-no-special.form";
@@ -48,6 +49,27 @@ impl Answer {
     }
 }
 
+/// A cluster that has something of `shop` and does not answer about any other app.
+fn reader() -> Reader {
+    Arc::new(|view: Arc<AppView>| {
+        let answer = match view.name.as_str() {
+            "shop" => Ok(serde_json::json!({"nodes": [{"kind": "Pod", "name": "shop-1"}]})),
+            _ => Err(crate::world::ApiError::TimedOut),
+        };
+        Box::pin(async move { answer })
+    })
+}
+
+#[tokio::test]
+async fn resources_are_read_from_the_cluster_for_whoever_asks() {
+    let running = start().await;
+    let answer = running.read("/api/v1/applications/shop/resource-tree").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json()["nodes"][0]["name"], "shop-1");
+    let anonymous = running.api(Method::GET, "/api/v1/applications/shop/resource-tree", &[]).await;
+    assert_eq!(anonymous.status, StatusCode::UNAUTHORIZED);
+}
+
 async fn start() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let token_file = folder.path().join("token");
@@ -58,7 +80,8 @@ async fn start() -> Running {
     let (standing, standing_seen) = watch::channel(Standing::Leading);
     let (poke, pokes) = mpsc::channel(1);
     let (shutdown, stop) = watch::channel(false);
-    let server = serve(settings, board_seen, standing_seen, Telemetry::new(), poke, stop).await.unwrap();
+    let sources = Sources { board: board_seen, standing: standing_seen, resources: reader() };
+    let server = serve(settings, sources, Telemetry::new(), poke, stop).await.unwrap();
     Running { server, token_file, board, standing, pokes, shutdown, _folder: folder }
 }
 
@@ -198,7 +221,14 @@ async fn errors_are_argo_cds() {
         ("/api/v1/applications/shop?project=other", 404, 5, r#"applications.argoproj.io "shop" not found"#),
         ("/api/v1/applications/shop?appNamespace=x", 404, 5, r#"applications.argoproj.io "shop" not found"#),
         ("/api/v1/applications/a%20%22b%22", 404, 5, r#"applications.argoproj.io "a \"b\"" not found"#),
-        ("/api/v1/applications/shop/resource-tree", 501, 12, "resource-tree is not offered"),
+        (
+            "/api/v1/applications/shop/resource-tree?project=other",
+            404,
+            5,
+            r#"applications.argoproj.io "shop" not found"#,
+        ),
+        ("/api/v1/applications/shop/events", 501, 12, "events is not offered"),
+        ("/api/v1/applications/web/resource-tree", 503, 14, "the cluster cannot be read: no answer in time"),
     ] {
         let answer = running.read(path).await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
@@ -425,6 +455,7 @@ async fn an_address_that_is_taken_is_an_error_with_its_purpose() {
     };
     let (poke, _pokes) = mpsc::channel(1);
     let (board, standing) = (running.board.subscribe(), running.standing.subscribe());
-    let failed = serve(settings, board, standing, Telemetry::new(), poke, running.shutdown.subscribe()).await;
+    let sources = Sources { board, standing, resources: reader() };
+    let failed = serve(settings, sources, Telemetry::new(), poke, running.shutdown.subscribe()).await;
     assert!(matches!(failed, Err(ServerError::Listen { purpose: "ops", .. })));
 }

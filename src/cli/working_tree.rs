@@ -13,18 +13,18 @@ use crate::model::Application;
 use crate::render::SOURCE_BYTES_MAX;
 
 /// Contents of files, by path.
-pub(super) type Contents = BTreeMap<String, Vec<u8>>;
+pub(in crate::cli) type Contents = BTreeMap<String, Vec<u8>>;
 
 /// A working tree that declares something.
-pub(super) struct Tree {
+pub(in crate::cli) struct Tree {
     /// Each app, with its manifests by path.
-    pub(super) apps: Vec<(Arc<Application>, Contents)>,
+    pub(in crate::cli) apps: Vec<(Arc<Application>, Contents)>,
     /// Things worth knowing about how it was read.
-    pub(super) remarks: Vec<String>,
+    pub(in crate::cli) remarks: Vec<String>,
 }
 
 /// What was found.
-pub(super) enum Read {
+pub(in crate::cli) enum Read {
     /// Apps.
     Tree(Tree),
     /// What is wrong, for people.
@@ -32,7 +32,7 @@ pub(super) enum Read {
 }
 
 /// Reads it.
-pub(super) fn read(path: &Path, root: Option<&Path>) -> anyhow::Result<Read> {
+pub(in crate::cli) fn read(path: &Path, root: Option<&Path>) -> anyhow::Result<Read> {
     let mut remarks = Vec::new();
     let mut examined = examined(path, root)?;
     if !examined.problems.is_empty() && root.is_none() && path.is_dir() {
@@ -47,7 +47,7 @@ pub(super) fn read(path: &Path, root: Option<&Path>) -> anyhow::Result<Read> {
         return Ok(Read::Problems(examined.as_text()));
     }
     if examined.apps.is_empty() {
-        return Ok(Read::Problems("nothing to play: no Application is declared here\n".to_owned()));
+        return Ok(Read::Problems("no Application is declared here: no YAML file mentions one\n".to_owned()));
     }
     let mut apps = Vec::new();
     for application in examined.apps.values() {
