@@ -86,7 +86,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         ops_address: config.ops_address,
         token_file: config.token_file.clone(),
     };
-    let server = crate::edge::server::serve(settings, world.board(), standing, telemetry.clone(), poke, stop).await?;
+    let (board, requests) = (world.board(), world.requests());
+    let server = crate::edge::server::serve(settings, board, standing, telemetry.clone(), requests, poke, stop).await?;
     let pokes = async {
         while poked.recv().await.is_some() {
             // A full channel is as good as sent: one hint that waits says all that a hundred would.

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::model::AppName;
 use crate::status::{Board, Standing};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Requests, Telemetry};
 use token::TokenFile;
 
 /// Where to listen, and what admits.
@@ -85,6 +85,7 @@ pub async fn serve(
     board: watch::Receiver<Board>,
     standing: watch::Receiver<Standing>,
     telemetry: Telemetry,
+    requests: impl Fn() -> Requests + Send + Sync + 'static,
     poke: mpsc::Sender<AppName>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Server, ServerError> {
@@ -95,7 +96,7 @@ pub async fn serve(
     token.read().await;
     let api =
         api::router(api::Shared { board: board.clone(), standing: standing.clone(), token: Arc::new(token), poke });
-    let ops = ops::router(ops::Shared { board, standing, telemetry });
+    let ops = ops::router(ops::Shared { board, standing, telemetry, requests: Arc::new(requests) });
     let mut tasks = JoinSet::new();
     tasks.spawn(connections::accept(api_listener, api, shutdown.clone()));
     tasks.spawn(connections::accept(ops_listener, ops, shutdown));

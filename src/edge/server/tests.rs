@@ -18,7 +18,7 @@ use super::{Server, ServerError, Settings, api, connections, serve};
 use crate::model::AppName;
 use crate::status::fixture::{board, held, idle, measuring};
 use crate::status::{Board, Standing};
-use crate::telemetry::{EXPOSITION_TYPE, Telemetry};
+use crate::telemetry::{EXPOSITION_TYPE, Requests, Telemetry};
 
 const TOKEN: &str = "a-token.of-no-special.form";
 const BEARER: (&str, &str) = ("authorization", "Bearer a-token.of-no-special.form");
@@ -58,7 +58,8 @@ async fn start() -> Running {
     let (standing, standing_seen) = watch::channel(Standing::Leading);
     let (poke, pokes) = mpsc::channel(1);
     let (shutdown, stop) = watch::channel(false);
-    let server = serve(settings, board_seen, standing_seen, Telemetry::new(), poke, stop).await.unwrap();
+    let server =
+        serve(settings, board_seen, standing_seen, Telemetry::new(), Requests::default, poke, stop).await.unwrap();
     Running { server, token_file, board, standing, pokes, shutdown, _folder: folder }
 }
 
@@ -425,6 +426,7 @@ async fn an_address_that_is_taken_is_an_error_with_its_purpose() {
     };
     let (poke, _pokes) = mpsc::channel(1);
     let (board, standing) = (running.board.subscribe(), running.standing.subscribe());
-    let failed = serve(settings, board, standing, Telemetry::new(), poke, running.shutdown.subscribe()).await;
+    let failed =
+        serve(settings, board, standing, Telemetry::new(), Requests::default, poke, running.shutdown.subscribe()).await;
     assert!(matches!(failed, Err(ServerError::Listen { purpose: "ops", .. })));
 }
