@@ -2,7 +2,6 @@
 # Steps live in .ci/ as plain bash; each says what it is and how long it took.
 
 SHELL := /bin/bash
-N ?= 100
 SEEDS ?= 200000
 
 .PHONY: help build lint test test-all demo bench soak soak-real docs-check clean
@@ -32,8 +31,8 @@ test-all: test ## as test, and the slow ones that are marked as ignored
 demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the story in a minute and ends; without Go, simulated
 	@bash .ci/demo $(if $(FAST),--fast)
 
-bench: ## first sync of N=100 apps against the API server's own limit
-	@bash .ci/bench $(N)
+bench: ## every figure of docs/benchmarks.md, for 100, 500 and 1000 apps; N=1000 for one size, RUNS=5 for medians
+	@RUNS='$(RUNS)' bash .ci/bench $(N)
 
 soak: ## SEEDS=200000 simulated stories with faults, then every planted bug (see tests/simulation.rs)
 	@TIDEGATE_SEEDS='$(SEEDS)' bash .ci/step 'simulated stories' cargo test --locked --test tests -- simulation:: --nocapture --include-ignored

@@ -73,6 +73,20 @@ pub enum StateWrite {
     Release,
 }
 
+/// Requests sent since the start, as the edges count them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// To the API server, by verb.
+    pub api: Vec<(&'static str, u64)>,
+    /// To the Git server.
+    pub git: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerbLabel {
+    verb: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RolloutLabels {
     application: String,
@@ -307,14 +321,29 @@ impl Telemetry {
 
     /// All metrics as OpenMetrics text, of the content type [`EXPOSITION_TYPE`].
     #[must_use]
-    pub fn exposition(&self, board: &Board) -> String {
+    pub fn exposition(&self, board: &Board, requests: &Requests) -> String {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &request_metrics(requests)))
             .and_then(|()| encode_registry(&mut text, &board_metrics(board)))
             .and_then(|()| encode_eof(&mut text))
             .expect("a string takes any text");
         text
     }
+}
+
+/// What was sent, as metrics.
+fn request_metrics(requests: &Requests) -> Registry {
+    let api = Family::<VerbLabel, Counter>::default();
+    for (verb, count) in &requests.api {
+        api.get_or_create(&VerbLabel { verb }).inc_by(*count);
+    }
+    let git: Counter = Counter::default();
+    git.inc_by(requests.git);
+    let mut registry = Registry::default();
+    registry.register("tidegate_api_requests", "Requests to the API server", api);
+    registry.register("tidegate_git_requests", "HTTP requests to the Git server", git);
+    registry
 }
 
 /// Where every app stands, as metrics.
@@ -358,8 +387,12 @@ mod tests {
     use super::*;
     use crate::status::fixture::{at, board, idle, measuring};
 
+    fn sent() -> Requests {
+        Requests { api: vec![("get", 2), ("apply", 5)], git: 3 }
+    }
+
     fn lines(telemetry: &Telemetry, board: &Board) -> Vec<String> {
-        telemetry.exposition(board).lines().map(str::to_owned).collect()
+        telemetry.exposition(board, &sent()).lines().map(str::to_owned).collect()
     }
 
     #[test]
@@ -394,6 +427,8 @@ mod tests {
             r#"ota_last_rollback_timestamp_seconds{namespace="shop",application="web"} 1767322860"#,
             "# TYPE ota_last_rollback_timestamp_seconds gauge",
             "tidegate_passes_total 1",
+            r#"tidegate_api_requests_total{verb="apply"} 5"#,
+            "tidegate_git_requests_total 3",
             "tidegate_pass_duration_seconds_count 1",
             r#"tidegate_app_phase{application="web",phase="Idle"} 1"#,
         ] {
@@ -424,7 +459,7 @@ mod tests {
         let telemetry = Telemetry::new();
         telemetry.reverted("shop", &AppName::from("web"), 3, at(60));
         telemetry.forget("shop", &AppName::from("web"));
-        let text = telemetry.exposition(&board(vec![idle("api")]));
+        let text = telemetry.exposition(&board(vec![idle("api")]), &sent());
         assert!(!text.contains("\"web\""), "{text}");
     }
 

@@ -91,7 +91,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         token_file: config.token_file.clone(),
     };
     let sources = crate::edge::server::Sources { board: world.board(), standing, resources: reader(&world) };
-    let server = crate::edge::server::serve(settings, sources, telemetry.clone(), poke, stop).await?;
+    let server = crate::edge::server::serve(settings, sources, telemetry.clone(), world.requests(), poke, stop).await?;
     let pokes = async {
         while poked.recv().await.is_some() {
             // A full channel is as good as sent: one hint that waits says all that a hundred would.

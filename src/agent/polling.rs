@@ -149,6 +149,8 @@ impl<W: World + 'static> Scheduler<W> {
             }
         }
         let changed = source.changed.clone();
+        let (commit, apps) = (self.commit.as_deref().unwrap_or_default(), source.apps.len());
+        tracing::info!(commit, apps, changed = changed.len(), "a commit was read");
         self.source = Some(source);
         for name in changed {
             self.wake(&name, Timestamp::UNIX_EPOCH);

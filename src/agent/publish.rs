@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::sight::Trace;
 use super::{App, Context, keep};
 use crate::model::{Declared, Millis, Timestamp};
@@ -77,13 +79,16 @@ fn view<W: World>(
     mut report: Report,
     now: Timestamp,
 ) -> AppView {
+    // After a restart, what the status says: else every app's status would be written anew for its times alone.
+    let stored = app.status.as_ref().filter(|_| before.is_none());
     // A fact keeps its age as long as it is the same fact.
-    if let (Some(blocking), Some(known)) = (&mut report.blocking, before.and_then(|view| view.report.blocking.as_ref()))
-        && blocking.fact == known.fact
-    {
-        blocking.since = blocking.since.min(known.since);
+    if let Some(blocking) = &mut report.blocking {
+        let known = before.and_then(|view| view.report.blocking.as_ref()).filter(|known| known.fact == blocking.fact);
+        let known = known.map(|known| known.since).or_else(|| stored_fact_since(stored?, &blocking.fact));
+        blocking.since = known.map_or(blocking.since, |known| known.min(blocking.since));
     }
-    let same_phase = before.filter(|view| view.report.phase == report.phase);
+    let same_phase = before.filter(|view| view.report.phase == report.phase).map(|view| view.phase_since);
+    let phase_since = same_phase.or_else(|| stored_phase_since(stored?, report.phase)).unwrap_or(now);
     let same_health = before.filter(|view| view.report.health.status == report.health.status);
     let record = app.history.record.clone().unwrap_or_default();
     let (revision, desired) = match &app.declared {
@@ -106,11 +111,42 @@ fn view<W: World>(
         desired,
         effective: record.stable.clone(),
         held,
-        phase_since: same_phase.map_or(now, |view| view.phase_since),
+        phase_since,
         health_since: same_health.map_or(now, |view| view.health_since),
         reconciled_at: now,
         samples: app.history.samples.clone(),
         report,
         record,
+    }
+}
+
+/// Since when a stored status has shown this phase; `None` when it shows another.
+fn stored_phase_since(status: &Value, phase: Phase) -> Option<Timestamp> {
+    let is_same = status.get("phase").and_then(Value::as_str) == Some(phase.as_str());
+    status.pointer("/conditions/0/lastTransitionTime").filter(|_| is_same)?.as_str()?.parse().ok()
+}
+
+/// Since when a stored status has told this fact; `None` when it tells another.
+fn stored_fact_since(status: &Value, fact: &str) -> Option<Timestamp> {
+    let is_same = status.pointer("/why/fact").and_then(Value::as_str) == Some(fact);
+    status.pointer("/why/since").filter(|_| is_same)?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_tells_since_when_only_of_the_same_phase_and_fact() {
+        let status = json!({"phase": "Held", "why": {"fact": "2.0.0 failed", "since": "2026-01-02T03:04:05Z"},
+            "conditions": [{"type": "Ready", "lastTransitionTime": "2026-01-02T03:04:06Z"}]});
+        let at = |text: &str| Some(text.parse::<Timestamp>().expect("it is a time"));
+        assert_eq!(stored_phase_since(&status, Phase::Held), at("2026-01-02T03:04:06Z"));
+        assert_eq!(stored_phase_since(&status, Phase::Idle), None);
+        assert_eq!(stored_fact_since(&status, "2.0.0 failed"), at("2026-01-02T03:04:05Z"));
+        assert_eq!(stored_fact_since(&status, "3.0.0 failed"), None);
+        assert_eq!(stored_phase_since(&json!({}), Phase::Idle), None);
     }
 }

@@ -19,12 +19,13 @@ use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
-use self::cluster::{Cluster, ClusterError, RequestCounts};
+use self::cluster::{Cluster, ClusterError, Verb};
 use self::git::{GitSettings, GitSource};
 use self::measure::Providers;
 use crate::config::Config;
 use crate::model::{AppName, Millis, Object, ObjectKey, Timestamp};
 use crate::status::{AppView, Board};
+use crate::telemetry::Requests;
 use crate::world::{
     Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
     SourceError, World,
@@ -107,10 +108,13 @@ impl Outside {
         self.poke.clone()
     }
 
-    /// Requests to the API server so far.
-    #[must_use]
-    pub fn request_counts(&self) -> Arc<RequestCounts> {
-        self.cluster.request_counts()
+    /// Tells at any time what was sent so far.
+    pub fn requests(&self) -> impl Fn() -> Requests + Send + Sync + 'static {
+        let (api, git) = (self.cluster.request_counts(), self.git.clone());
+        move || Requests {
+            api: Verb::ALL.into_iter().map(|verb| (verb.name(), api.of(verb))).collect(),
+            git: git.requests(),
+        }
     }
 }
 

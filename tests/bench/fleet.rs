@@ -8,12 +8,13 @@ use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
-use crate::support::plane::{Plane, runtime};
-use crate::support::repo::Repo;
-use crate::support::state::{Kind, State};
+use super::support::chance::Chance;
+use super::support::plane::{Plane, runtime};
+use super::support::repo::Repo;
+use super::support::state::{Kind, State};
 
 /// Applies in flight: where two cores' API server takes no more (see performance figures in the docs).
-const IN_FLIGHT: usize = 32;
+pub(crate) const IN_FLIGHT: usize = 32;
 
 /// Objects per app.
 const OBJECTS_PER_APP: usize = 4;
@@ -91,7 +92,26 @@ impl Fleet {
     }
 
     fn names(&self) -> impl Iterator<Item = String> {
-        (0..self.apps).map(|number| format!("app-{number:04}"))
+        (0..self.apps).map(Self::name)
+    }
+
+    /// The name of an app by its number.
+    pub(crate) fn name(number: usize) -> String {
+        format!("app-{number:04}")
+    }
+
+    /// So many apps in the order that chance gives them: all of them once before any comes again.
+    pub(crate) fn draw(&self, count: usize, chance: &mut Chance) -> Vec<String> {
+        let mut drawn = Vec::new();
+        let mut left: Vec<String> = Vec::new();
+        while drawn.len() < count {
+            if left.is_empty() {
+                left = self.names().collect();
+            }
+            let limit = u64::try_from(left.len()).expect("fleets are small");
+            drawn.push(left.swap_remove(chance.below(limit)));
+        }
+        drawn
     }
 }
 

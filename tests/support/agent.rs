@@ -85,7 +85,7 @@ impl Agent {
             .arg("--token-file")
             .arg(settings.folder.join("token"))
             .arg("--store")
-            .arg(settings.folder.join("store"))
+            .arg(self.store())
             .args(settings.providers.iter().map(|(name, url)| format!("--provider={name}={url}")))
             .args(&settings.extra)
             .env("KUBECONFIG", &settings.kubeconfig)
@@ -95,6 +95,17 @@ impl Agent {
             .stderr(log);
         let child = spawn(command, OnDeath::Kill).expect("the agent starts");
         *lock(&self.running) = Some(Running { child, log_from, api: None, ops: None });
+    }
+
+    /// Its process id, while it runs.
+    #[track_caller]
+    pub(crate) fn process_id(&self) -> u32 {
+        lock(&self.running).as_ref().map(|running| running.child.id()).expect("the agent runs")
+    }
+
+    /// The folder of its clone.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.settings.folder.join("store")
     }
 
     /// SIGKILL: no chance to clean up.

@@ -66,11 +66,16 @@ impl Repo {
     /// As [`Repo::bump`], for an app that is declared in `path`.
     #[track_caller]
     pub(crate) fn bump_in(&self, path: &str, app: &str, version: &str) -> String {
+        self.edit_version(path, version);
+        self.commit_and_push(&format!("{app} {version}"))
+    }
+
+    /// Edits the `version:` line of a file, without a commit.
+    pub(crate) fn edit_version(&self, path: &str, version: &str) {
         let text = self.read(path);
         let line = text.lines().find(|line| line.trim_start().starts_with("version:")).expect("the app has a version");
         let indent = &line[..line.len() - line.trim_start().len()];
         self.write(path, &text.replace(line, &format!("{indent}version: {version}")));
-        self.commit_and_push(&format!("{app} {version}"))
     }
 
     /// Commits everything; gives the commit's id.

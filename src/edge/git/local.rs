@@ -65,6 +65,7 @@ impl Local {
         if known == Some(head) {
             return Ok(Polled::Unchanged);
         }
+        tracing::info!(commit = %head, "the branch has a new commit");
         let relation = proven.map(|proven| relate(&repository, head, proven, DEEPEN_COMMITS_MAX)).transpose();
         let ancestry = match relation.map_err(|error| broken(&error))? {
             None => Ancestry::First,

@@ -87,6 +87,7 @@ impl Remote {
         if has_clone && known == Some(head) {
             return Ok(Polled::Unchanged);
         }
+        tracing::info!(commit = %head, "the branch has a new commit");
         let mut brought = self.bring(&session, snapshots, head, known, proven);
         if let (Err(Failure::Store(reason)), true) = (&brought, has_clone) {
             tracing::warn!(reason, "the clone is broken and is made anew");

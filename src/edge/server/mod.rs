@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::model::AppName;
 use crate::status::{AppView, Board, Standing};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Requests, Telemetry};
 use crate::world::ApiError;
 use token::TokenFile;
 
@@ -101,6 +101,7 @@ pub async fn serve(
     settings: Settings,
     sources: Sources,
     telemetry: Telemetry,
+    requests: impl Fn() -> Requests + Send + Sync + 'static,
     poke: mpsc::Sender<AppName>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Server, ServerError> {
@@ -113,7 +114,7 @@ pub async fn serve(
     let resources = api::Resources::new(resources);
     let (seen, stood) = (board.clone(), standing.clone());
     let api = api::router(api::Shared { board: seen, standing: stood, token: Arc::new(token), poke, resources });
-    let ops = ops::router(ops::Shared { board, standing, telemetry });
+    let ops = ops::router(ops::Shared { board, standing, telemetry, requests: Arc::new(requests) });
     let mut tasks = JoinSet::new();
     tasks.spawn(connections::accept(api_listener, api, shutdown.clone()));
     tasks.spawn(connections::accept(ops_listener, ops, shutdown));

@@ -2,6 +2,8 @@
 //!
 //! Enters: readiness, the board, the metrics. Leaves: short texts.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,7 +13,7 @@ use tokio::sync::watch;
 
 use super::api;
 use crate::status::{Board, Standing};
-use crate::telemetry::{EXPOSITION_TYPE, Telemetry};
+use crate::telemetry::{EXPOSITION_TYPE, Requests, Telemetry};
 
 /// What the handlers read.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ pub(super) struct Shared {
     pub(super) board: watch::Receiver<Board>,
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) telemetry: Telemetry,
+    pub(super) requests: Arc<dyn Fn() -> Requests + Send + Sync>,
 }
 
 /// The routes of the operator's port.
@@ -43,5 +46,6 @@ async fn readyz(State(shared): State<Shared>) -> Response {
 
 async fn metrics(State(shared): State<Shared>) -> Response {
     let board = Board::clone(&shared.board.borrow());
-    ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], shared.telemetry.exposition(&board)).into_response()
+    ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], shared.telemetry.exposition(&board, &(shared.requests)()))
+        .into_response()
 }

@@ -19,7 +19,7 @@ use super::{Reader, Server, ServerError, Settings, Sources, api, connections, se
 use crate::model::AppName;
 use crate::status::fixture::{board, held, idle, measuring};
 use crate::status::{AppView, Board, Standing};
-use crate::telemetry::{EXPOSITION_TYPE, Telemetry};
+use crate::telemetry::{EXPOSITION_TYPE, Requests, Telemetry};
 
 const TOKEN: &str = "a-token.of-no-special.form";
 const BEARER: (&str, &str) = ("authorization", "Bearer a-token.of-no-special.form");
@@ -81,7 +81,7 @@ async fn start() -> Running {
     let (poke, pokes) = mpsc::channel(1);
     let (shutdown, stop) = watch::channel(false);
     let sources = Sources { board: board_seen, standing: standing_seen, resources: reader() };
-    let server = serve(settings, sources, Telemetry::new(), poke, stop).await.unwrap();
+    let server = serve(settings, sources, Telemetry::new(), Requests::default, poke, stop).await.unwrap();
     Running { server, token_file, board, standing, pokes, shutdown, _folder: folder }
 }
 
@@ -456,6 +456,7 @@ async fn an_address_that_is_taken_is_an_error_with_its_purpose() {
     let (poke, _pokes) = mpsc::channel(1);
     let (board, standing) = (running.board.subscribe(), running.standing.subscribe());
     let sources = Sources { board, standing, resources: reader() };
-    let failed = serve(settings, sources, Telemetry::new(), poke, running.shutdown.subscribe()).await;
+    let failed =
+        serve(settings, sources, Telemetry::new(), Requests::default, poke, running.shutdown.subscribe()).await;
     assert!(matches!(failed, Err(ServerError::Listen { purpose: "ops", .. })));
 }
