@@ -6,7 +6,7 @@ use super::event::Done;
 use super::schedule::{RETRY, Scheduler, Slot};
 use super::source::{Reading, Source, read};
 use super::{App, observed};
-use crate::model::{Millis, Timestamp};
+use crate::model::{Declared, Millis, Timestamp};
 use crate::mutants::{Mutant, is_planted};
 use crate::telemetry::PollOutcome;
 use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
@@ -129,7 +129,7 @@ impl<W: World + 'static> Scheduler<W> {
         }
     }
 
-    pub(super) fn read(&mut self, source: Box<Source>, result: Result<(), String>) {
+    pub(super) fn read(&mut self, mut source: Box<Source>, result: Result<(), String>) {
         let now = self.context.world.now();
         if let Err(error) = result {
             self.source = Some(source);
@@ -139,6 +139,9 @@ impl<W: World + 'static> Scheduler<W> {
         }
         if source.misses_kind {
             self.kinds_at.get_or_insert(Millis::from_seconds(10).after(now));
+        }
+        if self.commit.is_none() {
+            self.keep_revisions(&mut source);
         }
         self.commit = source.revision.as_ref().map(|revision| revision.commit.clone());
         self.proven.clone_from(&self.commit);
@@ -156,5 +159,21 @@ impl<W: World + 'static> Scheduler<W> {
             self.wake(&name, Timestamp::UNIX_EPOCH);
         }
         self.source_works();
+    }
+
+    /// What is declared just as it was adopted came with the commit that it was adopted from, however many came since: the
+    /// first read of a term would else show every app at the newest commit, and write every status anew for that alone.
+    fn keep_revisions(&self, source: &mut Source) {
+        for (name, entered) in &mut source.apps {
+            let app = self.slots.get(name).and_then(|slot| slot.app.as_ref());
+            let Some(record) = app.and_then(|app| app.history.record.as_ref()) else { continue };
+            let Declared::Ready { target, .. } = &mut entered.declared else { continue };
+            let adopted = record.rollout.as_ref().map(|rollout| &rollout.target).or(record.stable.as_ref());
+            if let Some(adopted) =
+                adopted.filter(|adopted| adopted.digest == target.digest && adopted.attempt == target.attempt)
+            {
+                target.revision = adopted.revision.clone();
+            }
+        }
     }
 }

@@ -143,6 +143,22 @@ fn a_lost_clone_and_a_new_process_change_nothing() {
 }
 
 #[test]
+fn a_restart_at_rest_writes_no_state() {
+    let story = Story::begin_with("restart-at-rest", &AppFixture::new("web").replicas(2));
+    story.repo.bump("web", "1.0.1");
+    story.wait_settled("web", "1.0.1");
+    story.repo.write("README.md", "No app's business.\n");
+    story.repo.commit_and_push("a commit of no app");
+    story.agent().await_polls();
+
+    let start = story.mark();
+    story.agent().restart();
+    story.agent().await_polls();
+    let log = story.observer.log();
+    assert_eq!(log.writes(start, Kind::Application), 0, "{}", log.story());
+}
+
+#[test]
 fn a_lost_application_resource_is_no_first_sync() {
     let story = Story::begin_with("lost-record", &AppFixture::new("web"));
     let start = story.mark();
