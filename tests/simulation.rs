@@ -27,7 +27,7 @@ use self::telling::{Told, tell};
 /// Stories with a focus told in `make test`, of each.
 const FOCUSED_SEEDS: u64 = 25;
 /// Stories told in `make test`; `make soak SEEDS=n` tells more.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 4_000;
 /// Failing stories that are shrunk and printed: more say nothing new.
 const PRINTED_MAX: usize = 3;
 

@@ -74,7 +74,7 @@ impl Workload {
         });
         let template = object.at("/spec/template");
         let is_current = |set: &&Object| template.is_some() && is_same_template(set.at("/spec/template"), template);
-        let current = owned.iter().position(|set| is_current(set));
+        let current = owned.iter().position(is_current);
         let sets: Vec<SetFacts> =
             owned.into_iter().enumerate().map(|(index, set)| read_set(set, current == Some(index))).collect();
         let pods = pods
