@@ -35,7 +35,9 @@ pub(super) async fn execute<W: World>(
     sight: &Sight<'_>,
     trace: &mut Trace,
 ) {
-    let has_writes = actions.iter().any(|action| !matches!(action, Action::Measure { .. } | Action::Notice(_)));
+    let is_none =
+        |action: &Action| matches!(action, Action::Measure { .. } | Action::Notice(_) | Action::Barrier { .. });
+    let has_writes = !actions.iter().all(is_none);
     let mut has_failed = false;
     for (group, needs_success) in groups(actions) {
         let work = group.into_iter().map(|action| one(context, app, action));

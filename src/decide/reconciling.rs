@@ -43,7 +43,10 @@ pub(super) fn reconcile(draft: &mut Draft<'_>) {
             if is_stuck && needs_success {
                 break;
             }
-            draft.actions.push(Action::Barrier { needs_success });
+            // A barrier after nothing keeps nothing apart.
+            if draft.actions.iter().any(|action| !matches!(action, Action::Barrier { .. })) {
+                draft.actions.push(Action::Barrier { needs_success });
+            }
         }
         rank_before = Some(rank);
         // A template's additions are removed first: both in one pass would race each other's resourceVersion.
