@@ -79,7 +79,12 @@ pub(super) struct Process {
     pub(super) leads_until: Option<Millis>,
     /// What it shows to its readers.
     pub(super) board: BTreeMap<AppName, Arc<AppView>>,
+    /// When it was last woken by the clock, and how often at that very moment.
+    woken: (Timestamp, u32),
 }
+
+/// No agent has that much to do at one moment: it would never let time go on.
+const WOKEN_MAX: u32 = 10_000;
 
 impl Process {
     pub(super) fn new(identity: Arc<str>, clock: Clock) -> Self {
@@ -95,7 +100,17 @@ impl Process {
             watches: BTreeMap::new(),
             leads_until: None,
             board: BTreeMap::new(),
+            woken: (Timestamp::UNIX_EPOCH, 0),
         }
+    }
+
+    /// Notes that the clock woke it.
+    ///
+    /// # Panics
+    /// When it has been asking to be woken at this very moment without end.
+    pub(super) fn count_woken(&mut self, now: Timestamp) {
+        self.woken = (now, if self.woken.0 == now { self.woken.1 + 1 } else { 1 });
+        assert!(self.woken.1 <= WOKEN_MAX, "the agent does something at {now} without end");
     }
 
     /// Wakes whoever waits for the next event.

@@ -244,6 +244,7 @@ impl World for Seat {
                 return Poll::Ready(event);
             }
             if process.clock.shows(now) >= until {
+                process.count_woken(now);
                 return Poll::Ready(Event::Woke);
             }
             process.waker = Some(context.waker().clone());
