@@ -14,7 +14,7 @@ pub(crate) struct Containment {
     target: String,
     /// Whether somebody deleted the Application resource since.
     was_deleted: bool,
-    /// Whether somebody scaled since.
+    /// Whether somebody scaled or edited the pod template since.
     was_scaled: bool,
     /// The most that the waves so far allowed.
     allowed: u32,
@@ -43,6 +43,8 @@ impl Containment {
                 self.was_deleted = false;
             }
         }
+        // A template of somebody else's makes the controller move pods of all ReplicaSets, before it can be put back.
+        self.was_scaled |= is_foreign_template(moment);
         let waves = waves(rollout);
         let index = usize::try_from(rollout["position"]["index"].as_u64().unwrap_or_default()).unwrap_or_default();
         let is_last = index + 1 >= waves.len();
@@ -79,6 +81,14 @@ impl Containment {
         }
         found
     }
+}
+
+/// Whether somebody other than an agent changed the Deployment's pod template.
+fn is_foreign_template(moment: &Moment<'_>) -> bool {
+    let template = |body: Option<&serde_json::Value>| body.and_then(|body| body.pointer("/spec/template").cloned());
+    !moment.is_ours()
+        && moment.commit.key.kind.kind == "Deployment"
+        && template(moment.before()) != template(moment.after())
 }
 
 /// A hold is whole or not there: `minReadySeconds` is never the declared one while the hold's window stands.
