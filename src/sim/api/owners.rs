@@ -135,13 +135,15 @@ pub(super) fn after_apply(
     let is_ours = |owner: &&Owner| owner.identity == *claim.identity;
     let last = owners.iter().find(is_ours);
     let stated = walk::stated(claim.shape, config).without(claim.ignored);
+    // What is stated again is owned again, and nothing of it goes.
+    let leaves = last.filter(|last| !last.fields.difference(&stated).is_empty());
     let mut next: Vec<Owner> = owners.iter().filter(|owner| !is_ours(owner)).cloned().collect();
     next.push(Owner {
         identity: claim.identity.clone(),
         time: last.and_then(|last| last.time.clone()),
         fields: Arc::new(stated),
     });
-    let pruned = match last.filter(|last| !last.fields.is_empty()) {
+    let pruned = match leaves {
         Some(last) => prune(claim.shape, &merged, &last.fields, &next),
         None => merged,
     };

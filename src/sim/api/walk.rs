@@ -138,6 +138,10 @@ fn compare_as(
     }
     for (name, value) in fields_of(before).into_iter().flatten() {
         let other = fields_of(after).and_then(|fields| fields.get(name));
+        // Most writes leave the spec or the status as a whole as it is. Further down, looking twice would cost more.
+        if matches!(at, At::Root) && other == Some(value) {
+            continue;
+        }
         compare_at(shape.field(name), Some(value), other, &At::Field(at, name), changes);
     }
     for (name, value) in fields_of(after).into_iter().flatten() {
@@ -157,13 +161,12 @@ fn compare_items(shape: &Type, before: &[Value], after: &[Value], at: &At<'_>, c
         if steps[..index].contains(step) {
             continue;
         }
-        let of = |items: &[(Step, &Value)]| -> Vec<Value> {
-            items.iter().filter(|(other, _)| other == *step).map(|(_, value)| (*value).clone()).collect()
-        };
-        let (old, new) = (of(&before), of(&after));
+        let (old, new) = (all_of(&before, step), all_of(&after, step));
         let here = At::Item(at, step);
         match (old.as_slice(), new.as_slice()) {
-            ([] | [_], [] | [_]) => compare_at(shape.item(), old.first(), new.first(), &here, changes),
+            ([] | [_], [] | [_]) => {
+                compare_at(shape.item(), old.first().copied(), new.first().copied(), &here, changes);
+            }
             // Items that cannot be told apart are one field.
             ([_, _, ..], [_, _, ..]) if old != new => changes.modified.insert(&here.steps()),
             ([_, _, ..], [_, _, ..]) => {}
@@ -181,6 +184,11 @@ fn compare_items(shape: &Type, before: &[Value], after: &[Value], at: &At<'_>, c
             }
         }
     }
+}
+
+/// The items that a step leads to: more than one where they cannot be told apart.
+fn all_of<'a>(items: &[(Step, &'a Value)], step: &Step) -> Vec<&'a Value> {
+    items.iter().filter(|(other, _)| other == step).map(|(_, value)| *value).collect()
 }
 
 fn indexed<'a>(shape: &Type, items: &'a [Value]) -> Vec<(Step, &'a Value)> {
@@ -266,8 +274,9 @@ fn merge_items(shape: &Type, live: &[Value], config: &[Value]) -> Vec<Value> {
     let mut merged_steps: Vec<&Step> = Vec::new();
     let mut merged = Vec::new();
     let both = |step: &Step| {
-        let value = |items: &[(Step, &Value)]| find(items, step).map(|index| items[index].1.clone());
-        merge_at(shape.item(), value(&live).as_ref(), value(&config).as_ref())
+        let (live, config) =
+            (find(&live, step).map(|index| live[index].1), find(&config, step).map(|index| config[index].1));
+        merge_at(shape.item(), live, config)
     };
     let (mut left, mut right) = (0, 0);
     while left < live.len() || right < config.len() {
