@@ -135,6 +135,8 @@ impl<W: World + 'static> Scheduler<W> {
             self.source = Some(source);
             self.poll_at = RETRY.after(now);
             self.commit = None;
+            // The commit may be remembered although no answer said so: what is, is read again.
+            self.proven = None;
             return self.source_failed(error, false);
         }
         if source.misses_kind {
@@ -148,7 +150,7 @@ impl<W: World + 'static> Scheduler<W> {
         for (name, entered) in &source.apps {
             if !self.slots.contains_key(name) {
                 let app = App::new(name.clone(), entered.declared.clone(), &self.pace.repository);
-                self.slots.insert(name.clone(), Slot { app: Some(Box::new(app)), stored: None });
+                self.slots.insert(name.clone(), Slot { app: Some(Box::new(app)), ..Slot::default() });
             }
         }
         let changed = source.changed.clone();
