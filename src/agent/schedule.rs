@@ -29,6 +29,9 @@ const SECRETS_EVERY: Millis = Millis::from_seconds(600);
 /// A far future, for sleeping until something happens.
 const IDLE: Millis = Millis::from_seconds(3600);
 
+/// Passes that watches ask for lie this far apart.
+const APART: Millis = Millis(100);
+
 /// How long a pass may still take once the process is asked to end: as long as one write may.
 const FINISH: Millis = Millis::from_seconds(5);
 
@@ -39,6 +42,8 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 pub(super) struct Slot {
     pub(super) app: Option<Box<App>>,
     pub(super) stored: Option<Object>,
+    /// When its last pass ended.
+    pub(super) passed_at: Option<Timestamp>,
 }
 
 /// The scheduler.
@@ -101,7 +106,7 @@ impl<W: World + 'static> Scheduler<W> {
             if app.is_rolling() {
                 due.insert(name.clone(), now);
             }
-            slots.insert(name, Slot { app: Some(Box::new(app)), stored: None });
+            slots.insert(name, Slot { app: Some(Box::new(app)), ..Slot::default() });
         }
         Self {
             office: context.office.subscribe(),
@@ -367,7 +372,9 @@ impl<W: World + 'static> Scheduler<W> {
         if let Some(at) = wake_at {
             self.wake(&name, at);
         }
-        self.slots.entry(name).or_default().app = Some(Box::new(app));
+        let slot = self.slots.entry(name).or_default();
+        slot.app = Some(Box::new(app));
+        slot.passed_at = Some(self.context.world.now());
     }
 
     pub(super) fn wake_all(&mut self) {
@@ -389,6 +396,16 @@ impl<W: World + 'static> Scheduler<W> {
             let due = self.due.entry(name.clone()).or_insert(at);
             *due = (*due).min(at);
         }
+    }
+
+    /// Wakes an app for what a watch has shown: at once, or [`APART`] after its last pass. Changes come in bursts, as when
+    /// pods start, and one look at all of them says the same as one at each.
+    pub(super) fn wake_for_change(&mut self, name: &AppName) {
+        let now = self.context.world.now();
+        let Some(slot) = self.slots.get(name) else { return };
+        let since = if slot.app.is_none() { Some(now) } else { slot.passed_at };
+        let at = since.filter(|at| *at <= now).map_or(Timestamp::UNIX_EPOCH, |at| APART.after(at));
+        self.wake(name, at);
     }
 }
 

@@ -236,7 +236,7 @@ impl<W: World + 'static> Scheduler<W> {
             now.and_then(app_of).or_else(|| before.and_then(app_of))
         };
         if let Some(name) = name {
-            self.wake(&name, Timestamp::UNIX_EPOCH);
+            self.wake_for_change(&name);
         }
     }
 

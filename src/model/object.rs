@@ -8,8 +8,21 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 
 /// Which cluster an object lives in. One agent writes to one cluster today; the key has room for more.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterName(pub Arc<str>);
+
+impl PartialOrd for ClusterName {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ClusterName {
+    /// By name. Nearly always both are the one local cluster, and share its text.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { std::cmp::Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
 
 static LOCAL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("in-cluster"));
 
@@ -85,6 +98,9 @@ impl std::fmt::Display for ObjectKey {
         }
     }
 }
+
+/// The JSON pointer to a whole object (RFC 6901).
+pub const WHOLE_OBJECT: &str = "";
 
 /// One object as it was declared, staged or read: a key, the API version to speak, and the raw JSON body.
 #[derive(Clone, Debug, PartialEq)]

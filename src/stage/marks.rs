@@ -1,6 +1,7 @@
 //! Our marks on staged objects, and the hashes that tell later whether something changed.
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -51,13 +52,13 @@ pub fn content_of(object: &Object, secret_key: &[u8; 32]) -> Digest {
 /// matched by their key fields, so that additions and a new order by others do not show here.
 #[must_use]
 pub fn projection(sent: &Value, live: &Value) -> Digest {
-    Digest(Sha256::digest(serde_json::to_vec(&project(sent, live)).unwrap_or_default()).into())
+    Digest(Sha256::digest(serde_json::to_vec(&Shown { sent, live }).unwrap_or_default()).into())
 }
 
 /// What of `live` the fields of `sent` show, in the shape and the list order of `sent`; null where there is nothing.
 #[must_use]
 pub fn shown(sent: &Value, live: &Value) -> Value {
-    project(sent, live)
+    serde_json::to_value(Shown { sent, live }).unwrap_or_default()
 }
 
 /// JSON pointers into `sent`, sorted: the fields that `live` shows in another way. What the server may leave out because
@@ -65,7 +66,7 @@ pub fn shown(sent: &Value, live: &Value) -> Value {
 #[must_use]
 pub fn differing(sent: &Value, live: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    walk(sent, &project(sent, live), "", &mut found);
+    walk(sent, &shown(sent, live), "", &mut found);
     found
 }
 
@@ -140,22 +141,38 @@ const LIST_KEYS: [&[&str]; 9] = [
     &["type"],
 ];
 
-fn project(sent: &Value, live: &Value) -> Value {
-    match (sent, live) {
-        (Value::Object(sent), Value::Object(live)) => {
-            let fields = sent.iter().map(|(field, value)| {
-                // The server drops zero values of fields that it may omit: absent is as sent then.
-                let absent = || if is_zero(value) { value.clone() } else { Value::Null };
-                let known = live.get(field).map_or_else(absent, |live| project(value, live));
-                (field.clone(), known)
-            });
-            Value::Object(fields.collect())
+/// [`shown`], written out without being built: every object at rest is hashed like this when it changes.
+struct Shown<'a> {
+    sent: &'a Value,
+    live: &'a Value,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.sent, self.live) {
+            (Value::Object(sent), Value::Object(live)) => {
+                serializer.collect_map(sent.iter().map(|(field, sent)| {
+                    let live = match live.get(field) {
+                        Some(live) => live,
+                        // The server drops zero values of fields that it may omit: absent is as sent then.
+                        None if is_zero(sent) => return (field, Shown { sent: &Value::Null, live: sent }),
+                        None => &Value::Null,
+                    };
+                    (field, Shown { sent, live })
+                }))
+            }
+            (Value::Array(sent), Value::Array(live)) => match list_keys(sent) {
+                Some(keys) => serializer.collect_seq(sent.iter().map(|sent| {
+                    let live = live.iter().find(|live| is_same_item(keys, sent, live)).unwrap_or(&Value::Null);
+                    Shown { sent, live }
+                })),
+                None => live.serialize(serializer),
+            },
+            (
+                Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null | Value::Object(_) | Value::Array(_),
+                live,
+            ) => live.serialize(serializer),
         }
-        (Value::Array(sent), Value::Array(live)) => project_list(sent, live),
-        (
-            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null | Value::Object(_) | Value::Array(_),
-            live,
-        ) => live.clone(),
     }
 }
 
@@ -170,15 +187,13 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn project_list(sent: &[Value], live: &[Value]) -> Value {
-    let keys = LIST_KEYS.iter().find(|keys| !sent.is_empty() && sent.iter().all(|item| item.get(keys[0]).is_some()));
-    let Some(keys) = keys else { return json!(live) };
-    let same =
-        |left: &Value, right: &Value| keys.iter().all(|key| left.get(key).is_none() || left.get(key) == right.get(key));
-    let items = sent
-        .iter()
-        .map(|item| live.iter().find(|other| same(item, other)).map_or(Value::Null, |live| project(item, live)));
-    Value::Array(items.collect())
+/// By what the items of a list are told apart, when they can be.
+fn list_keys(sent: &[Value]) -> Option<&'static [&'static str]> {
+    LIST_KEYS.into_iter().find(|keys| !sent.is_empty() && sent.iter().all(|item| item.get(keys[0]).is_some()))
+}
+
+fn is_same_item(keys: &[&str], sent: &Value, live: &Value) -> bool {
+    keys.iter().all(|key| sent.get(key).is_none() || sent.get(key) == live.get(key))
 }
 
 fn set(body: &mut Value, map: &str, name: &str, value: &str) {
