@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::App;
-use crate::model::{Millis, Notice, NoticeKind, Object, ObjectKey, Timestamp};
+use crate::diff::{Cause, Change};
+use crate::model::{Millis, Notice, NoticeKind, Object, ObjectKey, Timestamp, WHOLE_OBJECT};
 use crate::stage::{Staged, differing};
 
 /// A field that had to be put back so often within [`WITHIN`] is left alone for as long (S12: at most six writes an hour).
@@ -17,6 +18,19 @@ pub struct Contended {
     pub by: String,
     /// Until when we leave it alone.
     pub until: Timestamp,
+}
+
+/// Notes that an object was applied because somebody had changed it, or had deleted what we applied before.
+pub(super) fn note_change(app: &mut App, change: &Change, now: Timestamp) {
+    let key = &change.staged.object.key;
+    let whole = [WHOLE_OBJECT.to_owned()];
+    let pointers = match change.cause {
+        Cause::Drifted if change.drifted.is_empty() => &whole[..],
+        Cause::Drifted => &change.drifted,
+        Cause::Missing if app.applied.contains_key(key) => &whole,
+        Cause::Missing | Cause::Adopted | Cause::Outdated => return,
+    };
+    note(app, key, pointers, change.by.as_deref(), now);
 }
 
 /// Notes that drift was corrected: `pointers` are the fields, `by` who had changed them.
@@ -45,6 +59,16 @@ pub(super) fn standing(app: &App, now: Timestamp) -> BTreeMap<ObjectKey, BTreeMa
     objects.filter(|(_, fields): &(_, BTreeMap<_, _>)| !fields.is_empty()).collect()
 }
 
+/// When the first of them is no longer left alone.
+pub(super) fn ends_at(app: &App, now: Timestamp) -> Option<Timestamp> {
+    app.contended
+        .values()
+        .flat_map(BTreeMap::values)
+        .map(|contended| contended.until)
+        .filter(|until| *until > now)
+        .min()
+}
+
 /// What admission changed in an apply of ours, told once: the answer shows fields in another way than they were sent.
 pub(super) fn mutated(app: &mut App, staged: &Staged, answer: &Object) -> Option<Notice> {
     let mut pointers = differing(&staged.object.body, &answer.body);
@@ -62,4 +86,64 @@ pub(super) fn mutated(app: &mut App, staged: &Staged, answer: &Object) -> Option
     let message = format!("admission changed {} of {}{more}; that is no drift", answer.key, shown.join(", "));
     app.mutated.insert(answer.key.clone(), pointers);
     Some(Notice { app: app.name.clone(), kind: NoticeKind::Normal, reason: "MutatedByAdmission", message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppName, ClusterName, Declared, Digest};
+    use crate::observe::Applied;
+    use serde_json::json;
+
+    fn app() -> App {
+        App::new(AppName::from("web"), Declared::Broken { last: None, revision: None, reason: String::new() }, "")
+    }
+
+    /// A ConfigMap that is applied for some cause.
+    fn change(cause: Cause, drifted: &[&str]) -> Change {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "shop"}});
+        let object = Object::from_value(&ClusterName::local(), body).expect("well formed");
+        let staged = Staged {
+            whole: object.clone(),
+            unmarked: std::sync::Arc::clone(&object.body),
+            object,
+            ignored: Vec::new(),
+            tolerated: crate::observe::ownership::Tolerated::default(),
+            content: Digest([1; 32]),
+        };
+        Change { staged, cause, by: None, drifted: drifted.iter().map(|pointer| (*pointer).to_owned()).collect() }
+    }
+
+    /// How often a change must be made within an hour until what it corrects is left alone, and what that is.
+    fn check(change: &Change, was_applied: bool, expected: Option<(usize, &str)>) {
+        let mut app = app();
+        if was_applied {
+            let applied =
+                Applied { content: Digest([1; 32]), resource_version: "5".to_owned(), projection: Digest([2; 32]) };
+            app.applied.insert(change.staged.object.key.clone(), applied);
+        }
+        let now = Timestamp::from_second(1000).expect("in range");
+        let times = (1..=20).find(|_| {
+            note_change(&mut app, change, now);
+            !standing(&app, now).is_empty()
+        });
+        let what = standing(&app, now).into_values().flat_map(BTreeMap::into_keys).next();
+        assert_eq!(times.map(|times| (times, what.expect("something is"))), expected.map(|(n, at)| (n, at.to_owned())));
+        let is_over = times.is_none_or(|_| standing(&app, WITHIN.after(now)).is_empty());
+        assert!(is_over, "it is left alone for an hour only");
+    }
+
+    #[test]
+    fn what_is_put_back_six_times_within_an_hour_is_left_alone() {
+        check(&change(Cause::Drifted, &["/data/a"]), true, Some((6, "/data/a")));
+        check(&change(Cause::Drifted, &[]), true, Some((6, WHOLE_OBJECT)));
+        check(&change(Cause::Missing, &[]), true, Some((6, WHOLE_OBJECT)));
+    }
+
+    #[test]
+    fn what_nobody_took_away_is_no_correction() {
+        check(&change(Cause::Missing, &[]), false, None);
+        check(&change(Cause::Outdated, &[]), true, None);
+        check(&change(Cause::Adopted, &[]), false, None);
+    }
 }

@@ -226,7 +226,7 @@ fn remember<W: World>(
             app.failures.remove(&object.key);
             if let Some(staged) = sight.stage.objects.get(&object.key) {
                 if let Some(change) = sight.changes.apply.iter().find(|change| change.staged.object.key == object.key) {
-                    contention::note(app, &object.key, &change.drifted, change.by.as_deref(), now);
+                    contention::note_change(app, change, now);
                 }
                 trace
                     .notices

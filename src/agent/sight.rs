@@ -70,6 +70,9 @@ pub(super) async fn observe<W: World>(
     let mut seen = seen;
     seen.retain(|key, _| !app.unserved.contains(&key.kind));
     let contended = contention::standing(app, now);
+    if let Some(until) = contention::ends_at(app, now) {
+        trace.wake(until);
+    }
     let (applied, unserved) = (app.applied.clone(), app.unserved.clone());
     let mut live = Live { objects: seen, applied, unserved, contended, ..Live::default() };
     if let Some(reason) = &app.unusable {

@@ -3,7 +3,7 @@
 use super::{Draft, ordering};
 use crate::diff::{Cause, Change, Changes};
 use crate::model::switches;
-use crate::model::{Action, Notice, NoticeKind, Object, ObjectKey, PausePolicy};
+use crate::model::{Action, Notice, NoticeKind, Object, ObjectKey, PausePolicy, WHOLE_OBJECT};
 use crate::stage::{Group, Rank};
 use crate::status::Phase;
 
@@ -11,12 +11,14 @@ use crate::status::Phase;
 pub(super) fn reconcile(draft: &mut Draft<'_>) {
     let s = draft.s;
     let now = s.now;
+    let is_left_alone =
+        |key: &ObjectKey| s.live.contended.get(key).is_some_and(|fields| fields.contains_key(WHOLE_OBJECT));
     let may_try = |draft: &mut Draft<'_>, key: &ObjectKey| match s.failures.get(key) {
         Some(failure) if failure.retry_at > now => {
             draft.wake(failure.retry_at);
             false
         }
-        Some(_) | None => true,
+        Some(_) | None => !is_left_alone(key),
     };
     for (object, replicas) in &s.changes.yields {
         let (key, version) = (object.key.clone(), object.version.clone());
@@ -107,6 +109,12 @@ pub(super) fn report_contended(draft: &mut Draft<'_>) {
         let Some((pointer, by)) = fields.first_key_value() else { continue };
         let more = if fields.len() > 1 { format!(" and {} more", fields.len() - 1) } else { String::new() };
         draft.phase = if draft.phase == Phase::Idle { Phase::Contended } else { draft.phase };
+        if pointer == WHOLE_OBJECT {
+            draft.blocked(format!(
+                "Contended: {key} was put back six times within an hour and is deleted or stripped of its marks again by `{by}`; it is left alone for an hour: stop that writer, or take the object out of Git"
+            ));
+            continue;
+        }
         draft.blocked(format!(
             "Contended: {key}: {pointer}{more} was put back six times within an hour and is changed again by `{by}`; it is left alone for an hour: stop that writer, or list the field in spec.sync.ignore"
         ));

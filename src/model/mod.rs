@@ -28,7 +28,7 @@ pub use health::{Health, HealthRule, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
 pub use hook::{HookRun, Hooks, Moment};
 pub use lease::{Claim, Lease};
-pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey};
+pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey, WHOLE_OBJECT};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
 pub use release::{Digest, Release, ReleaseRef};
 pub use revision::Revision;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Inputs, Staged, is_deployment, marks};
-use crate::model::Object;
+use crate::model::{Object, WHOLE_OBJECT};
 use crate::observe::ownership::{self, Tolerated};
 
 /// Who sets replicas when nobody types them: the HorizontalPodAutoscaler's controller, by the scale subresource.
@@ -32,7 +32,9 @@ pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged
         return staged;
     }
     let mut pointers: BTreeSet<String> = rules.iter().flat_map(|rule| &rule.pointers).cloned().collect();
-    pointers.extend(contended.into_iter().flat_map(|contended| contended.keys().cloned()));
+    // An object over which somebody fights as a whole is not written at all, which is for `decide`.
+    let fields = contended.into_iter().flat_map(|contended| contended.keys());
+    pointers.extend(fields.filter(|pointer| *pointer != WHOLE_OBJECT).cloned());
     let managers: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.managers).map(String::as_str).collect();
     staged.tolerated = Tolerated {
         pointers: pointers.clone(),

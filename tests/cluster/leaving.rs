@@ -66,6 +66,28 @@ fn a_field_that_somebody_fights_for_is_left_alone_and_said_so() {
 }
 
 #[test]
+fn an_object_that_somebody_deletes_again_and_again_is_left_alone_and_said_so() {
+    let story = Story::begin_with("deleted-again", &AppFixture::new("web").replicas(2));
+
+    let delete = |kind: Kind, name: &str| {
+        let before = uid(&story, kind);
+        story.kubectl(&format!("delete {name} web"));
+        story.observer.wait("it is there again", |state| {
+            state.find(kind, "web").is_some_and(|object| format!("{}", object["metadata"]["uid"]) != before)
+        });
+    };
+    for _ in 0..6 {
+        delete(Kind::ConfigMap, "configmap");
+    }
+    story.kubectl("delete configmap web");
+    story.wait_app("web", "is contended", |app| app.why().contains("Contended: ConfigMap"));
+
+    // Its other objects are still ours to put back, and this one stays away.
+    delete(Kind::Service, "service");
+    assert!(story.observer.now(|state| state.find(Kind::ConfigMap, "web").is_none()));
+}
+
+#[test]
 fn replicas_that_an_autoscaler_sets_are_left_to_it() {
     let story = Story::begin_with("autoscaled", &AppFixture::new("web").replicas(2));
 
