@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::contention::Contended;
 use super::neighbours::Stood;
 use crate::decide::{Failure, Neighbours};
 use crate::model::{
-    AppName, Application, Declared, Digest, GroupKind, History, Millis, Object, ObjectKey, Release, Timestamp,
+    AppName, Application, Body, Declared, Digest, GroupKind, History, Millis, Object, ObjectKey, Release, Timestamp,
 };
 use crate::observe::Applied;
 use crate::stage::Stage;
@@ -60,7 +58,7 @@ pub struct App {
     /// When its objects were last looked at with success.
     pub looked_at: Option<Timestamp>,
     /// The status as last written.
-    pub status: Option<Value>,
+    pub status: Option<Body>,
     /// The view that it tells of.
     pub status_of: Option<Arc<AppView>>,
     /// When it was last written.

@@ -105,7 +105,7 @@ mod tests {
         let object = Object::from_value(&ClusterName::local(), body).expect("well formed");
         let staged = Staged {
             whole: object.clone(),
-            unmarked: std::sync::Arc::clone(&object.body),
+            unmarked: object.body.clone(),
             object,
             ignored: Vec::new(),
             tolerated: crate::observe::ownership::Tolerated::default(),

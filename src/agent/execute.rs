@@ -160,7 +160,7 @@ async fn yield_replicas<W: World>(
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let body = json!({"apiVersion": api_version, "kind": key.kind.kind,
         "metadata": {"name": key.name, "namespace": key.namespace}, "spec": {"replicas": replicas}});
-    let object = Object { key: key.clone(), version: version.to_owned(), body: std::sync::Arc::new(body) };
+    let object = Object { key: key.clone(), version: version.to_owned(), body: body.into() };
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: REPLICAS_MANAGER };
     context.world.apply(&object, options, app.acting().as_deref()).await
 }

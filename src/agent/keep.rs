@@ -55,7 +55,8 @@ pub(super) fn is_mirrored(app: &App) -> bool {
     let Some(object) = &app.object else { return false };
     let Declared::Ready { application, .. } = &app.declared else { return true };
     // What cannot be read is not written either.
-    app.unusable.is_some() || store::application::mirrors(object, &application.declared_in, &application.spec)
+    let spec = application.spec.clone();
+    app.unusable.is_some() || store::application::mirrors(object, &application.declared_in, &spec)
 }
 
 /// Writes the record: the intent, before any effect. A lazy one waits for the next.
@@ -116,7 +117,7 @@ fn is_next_wave(old: Option<&Record>, new: &Record) -> bool {
 /// What the custom resource mirrors: the declaration, or what stood there.
 fn mirror(app: &App) -> (String, Value) {
     if let Declared::Ready { application, .. } = &app.declared {
-        return (application.declared_in.clone(), (*application.spec).clone());
+        return (application.declared_in.clone(), application.spec.clone().into());
     }
     let stored = app.object.as_ref().and_then(|object| store::application::read(object).ok());
     stored.map_or_else(

@@ -16,6 +16,7 @@ mod publish;
 mod recover;
 pub mod resources;
 mod role;
+mod rest;
 mod schedule;
 mod sight;
 mod source;

@@ -38,7 +38,7 @@ pub(super) async fn remember<W: World>(context: &Context<W>, revision: &Revision
         "metadata": {"name": SOURCE_MAP, "namespace": context.namespace,
             "labels": {store::MANAGED_BY_LABEL: store::MANAGED_BY, store::OWNER_LABEL: context.owner}},
         "data": {"branch": revision.branch, "commit": revision.commit}});
-    let object = Object { key: key(&context.namespace), version: "v1".to_owned(), body: std::sync::Arc::new(body) };
+    let object = Object { key: key(&context.namespace), version: "v1".to_owned(), body: body.into() };
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: crate::model::marks::FIELD_MANAGER };
     let mut tries = 0;
     loop {

@@ -47,7 +47,7 @@ pub(super) async fn publish<W: World>(
         return None;
     }
     let status = resource_status(&view);
-    if app.status.as_ref() == Some(&status) {
+    if app.status.as_ref().is_some_and(|known| **known == status) {
         app.status_of = Some(view);
         return None;
     }
@@ -63,7 +63,7 @@ pub(super) async fn publish<W: World>(
     match context.world.update(&store::application::with_status(&object, status.clone()), Part::Status).await {
         Ok(object) => {
             app.object = Some(object);
-            app.status = Some(status);
+            app.status = Some(status.into());
             app.status_at = Some(now);
             app.status_of = Some(view);
         }

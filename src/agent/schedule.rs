@@ -335,7 +335,7 @@ impl<W: World + 'static> Scheduler<W> {
 
     fn passed(&mut self, passed: Passed) {
         self.passes -= 1;
-        let Passed { app, learned, gone, absent, notices, wake_at, is_forgotten } = passed;
+        let Passed { mut app, learned, gone, absent, notices, wake_at, is_forgotten } = passed;
         for object in learned {
             // What a write shows to be there is served.
             self.unserved.retain(|scope| scope.kind != object.key.kind);
@@ -372,6 +372,7 @@ impl<W: World + 'static> Scheduler<W> {
         if let Some(at) = wake_at {
             self.wake(&name, at);
         }
+        self.lay_to_rest(&mut app);
         let slot = self.slots.entry(name).or_default();
         slot.app = Some(Box::new(app));
         slot.passed_at = Some(self.context.world.now());

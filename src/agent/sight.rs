@@ -139,7 +139,7 @@ pub(super) fn without_data(object: Object) -> Object {
 /// Reads ReplicaSets and pods of the Deployments that a rollout moves, straight from the server: a hold is computed from
 /// lists taken after our last write.
 ///
-/// The Deployment itself is known from its watch, and read too once the rollout takes longer than events do: a watch that
+/// One that is at 0 has none: nothing is read, and no rollout of it waits for the server's answer. The Deployment itself is known from its watch, and read too once the rollout takes longer than events do: a watch that
 /// lost one would let it stand until it is called a failure.
 async fn read_workloads<W: World>(
     context: &Context<W>,
@@ -151,8 +151,7 @@ async fn read_workloads<W: World>(
     let is_slow = is_slow(app, now);
     for key in concerned(app) {
         let Some(object) = live.objects.get(&key).cloned() else { continue };
-        let is_empty = object.int("/spec/replicas") == Some(0) && object.int("/status/replicas").unwrap_or(0) == 0;
-        let (object, sets, pods) = if is_empty && !is_in_wave(app) {
+        let (object, sets, pods) = if is_empty(&object) && !is_slow {
             (object, Vec::new(), Vec::new())
         } else {
             let selector = selector(&object);
@@ -220,9 +219,11 @@ fn is_slow(app: &App, now: Timestamp) -> bool {
     READ_AFTER.has_passed(since, now)
 }
 
-fn is_in_wave(app: &App) -> bool {
-    let rollout = app.history.record.as_ref().and_then(|record| record.rollout.as_ref());
-    rollout.is_some_and(|rollout| !matches!(rollout.position, Position::Preparing) && rollout.lane != Lane::FirstSync)
+/// Whether the Deployment wants no pods and has none, by its own word. Should it be scaled up meanwhile, what is written
+/// to it is refused, since that carries the resourceVersion that was seen.
+fn is_empty(object: &Object) -> bool {
+    let is_observed = object.int("/status/observedGeneration") >= object.int("/metadata/generation");
+    is_observed && object.int("/spec/replicas") == Some(0) && object.int("/status/replicas").unwrap_or(0) == 0
 }
 
 /// The Deployments whose pods matter in this pass.

@@ -226,7 +226,7 @@ async fn enter<W: World>(
             };
             let release = Release { app: application.name.clone(), reference: reference.clone(), objects };
             let declared = Declared::Ready { application: Arc::clone(application), target: reference };
-            Ok(Entered { declared, release: Some(Arc::new(release)), key: Some(key) })
+            Ok(Entered { declared, release: Some(Arc::new(release.at_rest())), key: Some(key) })
         }
         Err(error) => {
             source.misses_kind |= matches!(error, RenderError::UnknownKind { .. });

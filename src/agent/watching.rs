@@ -84,7 +84,12 @@ impl<W: World + 'static> Scheduler<W> {
                 if self.unserved.remove(&scope) {
                     self.wake_all();
                 }
-                let items = listed.items.into_iter().map(|object| self.slim(object)).collect();
+                let items = listed.items.into_iter().map(|object| {
+                    let mut object = self.slim(object);
+                    object.body.rest();
+                    object
+                });
+                let items = items.collect();
                 let changed = self.cache.replace(&scope, items, &listed.resource_version);
                 self.context.world.watch(&scope, &listed.resource_version);
                 self.heard.remove(&scope);
@@ -164,14 +169,18 @@ impl<W: World + 'static> Scheduler<W> {
             return self.application_changed(scope, change);
         }
         if let (Folded::News(before), Some(key)) = (self.cache.fold(scope, change), key) {
-            self.touched(scope, &key, before.as_ref());
+            let is_ours = self.touched(scope, &key, before.as_ref());
+            if !is_ours {
+                self.cache.rest(&key);
+            }
         }
     }
 
     /// An object of a list is not what a watch has shown.
     fn news_of(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
         if *scope != self.applications {
-            return self.touched(scope, key, before);
+            self.touched(scope, key, before);
+            return;
         }
         match self.cache.get(key).cloned() {
             Some(object) => self.application_stored(object),
@@ -219,8 +228,8 @@ impl<W: World + 'static> Scheduler<W> {
         self.wake(name, Timestamp::UNIX_EPOCH);
     }
 
-    /// Wakes the app that an object belongs to, before or now.
-    pub(super) fn touched(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
+    /// Wakes the app that an object belongs to, before or now. Returns whether there is one.
+    pub(super) fn touched(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) -> bool {
         if crate::stage::group(&scope.kind) == crate::stage::Group::Definitions {
             self.ask_for_kinds();
         }
@@ -235,9 +244,10 @@ impl<W: World + 'static> Scheduler<W> {
         } else {
             now.and_then(app_of).or_else(|| before.and_then(app_of))
         };
-        if let Some(name) = name {
-            self.wake_for_change(&name);
+        if let Some(name) = &name {
+            self.wake_for_change(name);
         }
+        name.is_some()
     }
 
     /// A definition changed: kinds that somebody waits for may be served now.

@@ -112,7 +112,7 @@ mod tests {
             &record,
             None,
         );
-        app.body.as_ref().clone()
+        (*app.body).clone()
     }
 
     #[tokio::test]

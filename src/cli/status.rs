@@ -22,7 +22,7 @@ pub(super) struct StatusArgs {
 pub(super) async fn run(arguments: &StatusArgs) -> anyhow::Result<u8> {
     let connection = Connection::open(&arguments.connection).await?;
     let items = match &arguments.app {
-        Some(app) => vec![connection.get(app).await?.body.as_ref().clone()],
+        Some(app) => vec![connection.get(app).await?.body.into()],
         None => connection.list().await?,
     };
     let text = match arguments.output {

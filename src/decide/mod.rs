@@ -195,7 +195,11 @@ impl<'a> Draft<'a> {
 
     fn finish(self) -> Decision {
         let report = reports::report(&self);
-        let needs_write = self.has_moved || (!self.s.is_mirrored && self.s.history.record.is_some());
+        // A Release is kept for a rollout that starts with the next pass: its intent brings the declaration along.
+        let is_kept = |action: &Action| matches!(action, Action::KeepRelease(_));
+        let is_starting = self.s.failures.is_empty() && self.actions.iter().any(is_kept);
+        let mirrors = !self.s.is_mirrored && self.s.history.record.is_some() && !is_starting;
+        let needs_write = self.has_moved || mirrors;
         let actions = if needs_write { Vec::new() } else { self.actions };
         let record = needs_write.then_some(self.record);
         let (is_lazy, is_waiting) = (self.is_lazy, self.is_waiting);

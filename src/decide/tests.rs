@@ -78,7 +78,7 @@ fn application(case: &Case) -> Arc<Application> {
             .collect(),
         history_max: 10,
         declared_in: "web.yaml".to_owned(),
-        spec: Arc::new(json!({})),
+        spec: json!({}).into(),
     })
 }
 

@@ -4,7 +4,6 @@
 //! wrong goes to the sink.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::plan::read_plan;
 use super::problem::{Position, Sink, shown};
@@ -14,8 +13,8 @@ use super::shape::{IGNORE, PLAN_SPEC};
 use super::tree::Content;
 use crate::expression::Expression;
 use crate::model::{
-    AppName, Application, Deletion, DeletionCap, Dependency, DependencyCondition, GroupKind, HealthRule, IgnoreRule,
-    ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+    AppName, Application, Body, Deletion, DeletionCap, Dependency, DependencyCondition, GroupKind, HealthRule,
+    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -88,9 +87,16 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         depends_on,
         history_max,
         declared_in: file.to_owned(),
-        spec: Arc::new(to_json(spec_node.node)),
+        spec: at_rest(to_json(spec_node.node)),
     };
     Some(Read { application, plan: choice, source_at: source_at?, depends_at })
+}
+
+/// It is only looked at when the custom resource is compared with it, and there may be thousands.
+fn at_rest(spec: serde_json::Value) -> Body {
+    let mut spec = Body::from(spec);
+    spec.rest();
+    spec
 }
 
 /// Ten Releases: two weeks of daily bumps, at about 10 KB each compressed.

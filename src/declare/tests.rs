@@ -165,7 +165,7 @@ fn what_is_left_out_is_as_if_the_documented_default_was_written() {
   history: 10
 ";
     let (short, long) = (only_app(MINIMAL), only_app(&app("web", explicit)));
-    assert_eq!(Application { spec: Arc::clone(&long.spec), ..short.clone() }, long);
+    assert_eq!(Application { spec: long.spec.clone(), ..short.clone() }, long);
     assert_eq!(short.plan, WavePlan::all_at_once());
 
     let inline = "  plan:

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Digest, HealthRule, ObjectKey, ReleaseRef, Revision, WavePlan};
+use super::{Body, Digest, HealthRule, ObjectKey, ReleaseRef, Revision, WavePlan};
 
 /// The name of an Application; unique per agent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +71,7 @@ pub struct Application {
     /// The file that declares it, relative to the repository's root.
     pub declared_in: String,
     /// The `spec` as written, for the custom resource that mirrors it.
-    pub spec: Arc<serde_json::Value>,
+    pub spec: Body,
 }
 
 /// A folder of manifests in the repository.

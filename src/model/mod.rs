@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod application;
+pub mod body;
 pub mod gate;
 pub mod health;
 pub mod history;
@@ -23,6 +24,7 @@ pub use application::{
     AppName, Application, Declared, Deletion, DeletionCap, Dependency, DependencyCondition, IgnoreRule, ImageOverride,
     PausePolicy, RollbackPolicy, SourcePath, SyncPolicy,
 };
+pub use body::Body;
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
 pub use health::{Health, HealthRule, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};

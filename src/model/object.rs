@@ -7,6 +7,9 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
+use super::Body;
+use super::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
+
 /// Which cluster an object lives in. One agent writes to one cluster today; the key has room for more.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterName(pub Arc<str>);
@@ -110,7 +113,7 @@ pub struct Object {
     /// API version within the group, such as `v1`.
     pub version: String,
     /// The whole object, `apiVersion`, `kind` and `metadata` included.
-    pub body: Arc<Value>,
+    pub body: Body,
 }
 
 /// Why a JSON value is not a Kubernetes object.
@@ -151,7 +154,7 @@ impl Object {
             name: name.to_owned(),
         };
         let version = version.to_owned();
-        Ok(Self { key, version, body: Arc::new(body) })
+        Ok(Self { key, version, body: body.into() })
     }
 
     /// `group/version`, or `version` for the core group.
@@ -167,7 +170,7 @@ impl Object {
     /// A copy with another body under the same key.
     #[must_use]
     pub fn with_body(&self, body: Value) -> Self {
-        Self { key: self.key.clone(), version: self.version.clone(), body: Arc::new(body) }
+        Self { key: self.key.clone(), version: self.version.clone(), body: body.into() }
     }
 
     /// The value at a JSON pointer.
@@ -199,25 +202,37 @@ impl Object {
     /// The annotation `name`.
     #[must_use]
     pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.body.get("metadata")?.get("annotations")?.get(name)?.as_str()
+        match self.body.facts() {
+            Some(facts) if name == ANNOTATION_OWNER => facts.owner.as_deref(),
+            Some(_) | None => self.body.get("metadata")?.get("annotations")?.get(name)?.as_str(),
+        }
     }
 
     /// The label `name`.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
-        self.body.get("metadata")?.get("labels")?.get(name)?.as_str()
+        match self.body.facts() {
+            Some(facts) if name == LABEL_APPLICATION => facts.application.as_deref(),
+            Some(_) | None => self.body.get("metadata")?.get("labels")?.get(name)?.as_str(),
+        }
     }
 
     /// `metadata.uid`, empty when the object was never stored.
     #[must_use]
     pub fn uid(&self) -> &str {
-        self.text("/metadata/uid").unwrap_or_default()
+        match self.body.facts() {
+            Some(facts) => &facts.uid,
+            None => self.text("/metadata/uid").unwrap_or_default(),
+        }
     }
 
     /// `metadata.resourceVersion`, empty when the object was never stored.
     #[must_use]
     pub fn resource_version(&self) -> &str {
-        self.text("/metadata/resourceVersion").unwrap_or_default()
+        match self.body.facts() {
+            Some(facts) => &facts.resource_version,
+            None => self.text("/metadata/resourceVersion").unwrap_or_default(),
+        }
     }
 
     /// Whether the object is being deleted.

@@ -66,3 +66,12 @@ pub struct Release {
     /// Its objects by key.
     pub objects: BTreeMap<ObjectKey, Object>,
 }
+
+impl Release {
+    /// The same with every object at rest.
+    #[must_use]
+    pub fn at_rest(mut self) -> Self {
+        self.objects.values_mut().for_each(|object| object.body.rest());
+        self
+    }
+}

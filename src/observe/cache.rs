@@ -161,6 +161,15 @@ impl Cache {
         watched.or_else(|| self.by_name.get(key))
     }
 
+    /// Keeps only the text of an object until it is looked at again.
+    pub fn rest(&mut self, key: &ObjectKey) {
+        let watched = self.scopes.iter_mut().find(|(scope, _)| covers(scope, key));
+        let watched = watched.and_then(|(_, collection)| collection.objects.get_mut(key));
+        if let Some(object) = watched.or_else(|| self.by_name.get_mut(key)) {
+            object.body.rest();
+        }
+    }
+
     /// Whether a watch covers the object: its absence from the cache then means that it does not exist.
     #[must_use]
     pub fn is_watched(&self, key: &ObjectKey) -> bool {

@@ -278,7 +278,7 @@ fn clean(body: &mut Value) {
 
 fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
     let Object { mut key, version, body } = object;
-    let mut body = std::sync::Arc::unwrap_or_clone(body);
+    let mut body = serde_json::Value::from(body);
     if is_namespaced && key.namespace.is_empty() {
         default.clone_into(&mut key.namespace);
         body["metadata"]["namespace"] = Value::String(default.to_owned());
@@ -287,13 +287,11 @@ fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
         key.namespace.clear();
         body["metadata"].as_object_mut().map(|metadata| metadata.remove("namespace"));
     }
-    Object { key, version, body: std::sync::Arc::new(body) }
+    Object { key, version, body: body.into() }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::model::{
         AppName, Deletion, GroupKind, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
@@ -317,7 +315,7 @@ mod tests {
             depends_on: Vec::new(),
             history_max: 10,
             declared_in: "app.yaml".to_owned(),
-            spec: Arc::new(Value::Null),
+            spec: Value::Null.into(),
         }
     }
 

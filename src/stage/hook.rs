@@ -141,7 +141,7 @@ fn instance(object: &Object, rollout: &Rollout, moment: Moment) -> Object {
     }
     let run = format!("{}.{}/{}", rollout.id, rollout.hooks.tries, moment.as_str());
     body["metadata"]["annotations"][ANNOTATION_HOOK_RUN] = Value::String(run);
-    Object { key, version: object.version.clone(), body: std::sync::Arc::new(body) }
+    Object { key, version: object.version.clone(), body: body.into() }
 }
 
 #[cfg(test)]

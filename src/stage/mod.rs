@@ -11,11 +11,9 @@ mod order;
 mod waves;
 mod yielding;
 
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use serde_json::Value;
 
 pub use deployment::{declared_window, is_deployment, waits_for_batches};
 pub use hook::{HookDeletes, StagedHook, hooks, is_hook};
@@ -23,7 +21,7 @@ pub use marks::{content_of, differing, projection, shown};
 pub use order::{Group, Rank, defined_kind, group, rank, wave_of};
 pub use waves::{Standing, Waveless, collapse, stand, wave_size};
 
-use crate::model::{Application, Digest, Lane, Object, ObjectKey, PausePolicy, Position, Release, Rollout};
+use crate::model::{Application, Body, Digest, Lane, Object, ObjectKey, PausePolicy, Position, Release, Rollout};
 use crate::mutants::{Mutant, is_planted};
 use crate::observe::Live;
 use crate::observe::ownership::Tolerated;
@@ -74,7 +72,7 @@ pub struct Staged {
     /// Hash over `whole`.
     pub content: Digest,
     /// Its body before the marks.
-    pub unmarked: Arc<Value>,
+    pub unmarked: Body,
 }
 
 impl Staged {

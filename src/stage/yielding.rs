@@ -5,7 +5,6 @@
 //! defaulted again). One that only we own, or that cannot be told, is sent as it stands.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -66,7 +65,7 @@ pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged
             Some(_) | None => remove(&mut body, pointer),
         }
     }
-    staged.object = Object { body: Arc::new(body), ..staged.whole.clone() };
+    staged.object = staged.whole.with_body(body);
     staged.ignored = pointers.into_iter().collect();
     staged
 }

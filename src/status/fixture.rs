@@ -107,7 +107,7 @@ pub(crate) fn application(name: &str) -> Application {
         depends_on: Vec::new(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
-        spec: Arc::new(serde_json::json!({})),
+        spec: serde_json::json!({}).into(),
     }
 }
 

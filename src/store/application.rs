@@ -111,7 +111,7 @@ pub fn write(
     record: &Record,
     previous: Option<&Object>,
 ) -> Object {
-    let mut body = match previous.map(|previous| previous.body.as_ref()) {
+    let mut body = match previous.map(|previous| &*previous.body) {
         Some(Value::Object(body)) => body.clone(),
         Some(_) | None => Map::new(),
     };
@@ -143,7 +143,7 @@ pub fn write(
 /// The Application resource with another `status`, for the status subresource, under `stored`'s resourceVersion.
 #[must_use]
 pub fn with_status(stored: &Object, status: Value) -> Object {
-    let mut body = stored.body.as_ref().clone();
+    let mut body = (*stored.body).clone();
     match body.as_object_mut() {
         Some(fields) => fields.insert("status".to_owned(), status),
         None => return stored.with_body(json!({ "status": status })),
@@ -161,7 +161,7 @@ pub fn epoch(object: &Object) -> u64 {
 /// before writes on the ground of what it knows is refused from then on.
 #[must_use]
 pub fn with_epoch(stored: &Object, epoch: u64) -> Object {
-    let mut body = stored.body.as_ref().clone();
+    let mut body = (*stored.body).clone();
     let mut metadata = body.as_object_mut().map(|fields| taken_mapping(fields, "metadata")).unwrap_or_default();
     let mut annotations = taken_mapping(&mut metadata, "annotations");
     annotations.insert(EPOCH_ANNOTATION.to_owned(), Value::from(epoch.to_string()));
@@ -237,7 +237,7 @@ mod tests {
 
     /// As the API server would return it: through text, which is where floats and number types could change.
     fn sent(object: &Object) -> Object {
-        let text = serde_json::to_string(object.body.as_ref()).unwrap();
+        let text = serde_json::to_string(&*object.body).unwrap();
         Object::from_value(&ClusterName::local(), serde_json::from_str(&text).unwrap()).unwrap()
     }
 
@@ -286,13 +286,13 @@ mod tests {
         places(&object.body["record"], "/record", &mut found);
         assert!(found.len() > 200, "the fixture is rich: {}", found.len());
         for pointer in &found {
-            let mut body = object.body.as_ref().clone();
+            let mut body = (*object.body).clone();
             *body.pointer_mut(pointer).unwrap() = json!([[false]]);
             let error = read(&object.with_body(body)).expect_err(pointer);
             assert!(matches!(error, StoreError::Broken { .. }), "{pointer}: {error}");
 
             let (parent, field) = pointer.rsplit_once('/').unwrap();
-            let mut body = object.body.as_ref().clone();
+            let mut body = (*object.body).clone();
             let Some(Value::Object(map)) = body.pointer_mut(parent) else { continue };
             // Entries of maps by object key cannot be missed by anybody who does not know what was there.
             // Nor can a field that records from before it came do not have either.
@@ -326,7 +326,7 @@ mod tests {
             ("/spec/declaredIn", json!(7), "spec.declaredIn"),
         ] {
             let object = stored(&fixtures::rich());
-            let mut body = object.body.as_ref().clone();
+            let mut body = (*object.body).clone();
             let (parent, name) = pointer.rsplit_once('/').unwrap();
             body.pointer_mut(parent).unwrap()[name.to_owned()] = value;
             let error = read(&object.with_body(body)).expect_err(pointer);
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_newer_record_is_refused_as_newer_whatever_it_holds() {
         let object = stored(&Record::default());
-        let mut body = object.body.as_ref().clone();
+        let mut body = (*object.body).clone();
         body["record"] = json!({"version": 2, "everything": "else"});
         assert_eq!(read(&object.with_body(body)), Err(StoreError::NewerVersion { found: 2, known: 1 }));
     }
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn an_update_keeps_what_is_not_ours() {
-        let mut body = stored(&Record::default()).body.as_ref().clone();
+        let mut body = (*stored(&Record::default()).body).clone();
         body["metadata"]["resourceVersion"] = json!("41");
         body["metadata"]["uid"] = json!("u-1");
         body["metadata"]["labels"]["team"] = json!("blue");

@@ -3,8 +3,6 @@
 //! Enters: the object as the API server returned it. Leaves: [`Lease`], or the object to write. Each write replaces what was
 //! read, under its resourceVersion: of two that claim at once, one is refused.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -50,8 +48,9 @@ pub fn claimed(namespace: &str, claim: &Claim, previous: Option<&Object>, now: T
         None => Object {
             key: key(namespace),
             version: VERSION.to_owned(),
-            body: Arc::new(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec,
-                "metadata": {"name": NAME, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}})),
+            body: json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec,
+                "metadata": {"name": NAME, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}})
+            .into(),
         },
     }
 }
@@ -71,7 +70,7 @@ pub fn released(lease: &Lease, now: Timestamp) -> Object {
 }
 
 fn with_spec(object: &Object, spec: Value) -> Object {
-    let mut body = object.body.as_ref().clone();
+    let mut body = (*object.body).clone();
     if let Some(fields) = body.as_object_mut() {
         fields.insert("spec".to_owned(), spec);
     }

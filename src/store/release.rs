@@ -176,7 +176,7 @@ fn pack(release: &Release) -> Vec<u8> {
     let objects = release.objects.iter().map(|(key, object)| KeptObject {
         key: key_text(key),
         version: object.version.clone(),
-        body: object.body.as_ref().clone(),
+        body: (*object.body).clone(),
     });
     let kept =
         KeptRelease { app: release.app.to_string(), reference: release.reference.clone(), objects: objects.collect() };
@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn changed(part: &Object, pointer: &str, value: Value) -> Object {
-        let mut body = part.body.as_ref().clone();
+        let mut body = (*part.body).clone();
         *body.pointer_mut(pointer).unwrap() = value;
         part.with_body(body)
     }

@@ -1,7 +1,5 @@
 //! What Git declares in this world, and the cluster's numbers as the objects that an API server would return.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 use tidegate::model::marks::FIELD_MANAGER;
 use tidegate::model::{
@@ -78,7 +76,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         depends_on: Vec::new(),
         history_max: 1,
         declared_in: "web.yaml".to_owned(),
-        spec: Arc::new(json!({"version": name(release).to_string(), "attempt": attempt})),
+        spec: json!({"version": name(release).to_string(), "attempt": attempt}).into(),
     }
 }
 

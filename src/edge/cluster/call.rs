@@ -112,6 +112,11 @@ impl Caller {
 
     /// Sends a call and reads the whole answer.
     pub(super) async fn send(&self, call: Call) -> Result<Value, ApiError> {
+        read(&self.send_for_bytes(call).await?, "JSON")
+    }
+
+    /// The same, with the answer as it came.
+    pub(super) async fn send_for_bytes(&self, call: Call) -> Result<Bytes, ApiError> {
         let is_write = call.verb.is_write();
         let in_flight = if is_write { &self.writes } else { &self.reads };
         // Waiting for a permit is bounded by the calls before, each at most CALL_TIMEOUT long.
@@ -120,8 +125,7 @@ impl Caller {
             let body = self.open(call).await?.into_body();
             collect(body).await.map_err(|lost| lost.into_error(is_write))
         });
-        let bytes = in_time(exchange).await?;
-        serde_json::from_slice(&bytes).map_err(|_source| ApiError::Server("its answer is no JSON".to_owned()))
+        in_time(exchange).await
     }
 
     /// Sends a call and leaves the answer's body to be read. The caller limits time.
@@ -153,6 +157,11 @@ impl Caller {
         let bytes = collect(response.into_body()).await.unwrap_or_default();
         Err(refusal::from_answer(status.as_u16(), retry_after_seconds, &bytes, &kind))
     }
+}
+
+/// Reads an answer, or a part of one, that is to be a `what`.
+pub(super) fn read<'a, T: serde::Deserialize<'a>>(answer: &'a [u8], what: &str) -> Result<T, ApiError> {
+    serde_json::from_slice(answer).map_err(|_source| ApiError::Server(format!("its answer is no {what}")))
 }
 
 /// Gives an exchange [`CALL_TIMEOUT`], by the clock and before anything else is done for it: a process that was frozen in

@@ -29,6 +29,10 @@ pub(super) struct Known {
     pub(super) is_namespaced: bool,
     /// Whether it has a status subresource.
     pub(super) has_status: bool,
+    /// Whether its objects can be listed.
+    pub(super) is_listed: bool,
+    /// The place of its version among those of its group, the preferred one first.
+    pub(super) rank: usize,
 }
 
 type Table = BTreeMap<(GroupKind, String), Known>;
@@ -55,6 +59,20 @@ impl KindTable {
         let kinds = table.iter().map(|(kind, known)| (kind.clone(), known.is_namespaced)).collect();
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
         Ok(Kinds(kinds))
+    }
+
+    /// The namespaced kinds whose objects can be listed, each in the version that the server prefers.
+    pub(super) async fn listed(&self, caller: &Caller) -> Result<BTreeMap<GroupKind, String>, ApiError> {
+        self.discover(caller).await?;
+        let table = Arc::clone(&*self.table.read().unwrap_or_else(PoisonError::into_inner));
+        let mut best: BTreeMap<GroupKind, (usize, String)> = BTreeMap::new();
+        for ((kind, version), known) in table.iter().filter(|(_, known)| known.is_namespaced && known.is_listed) {
+            let is_better = best.get(kind).is_none_or(|(rank, _)| known.rank < *rank);
+            if is_better {
+                best.insert(kind.clone(), (known.rank, version.clone()));
+            }
+        }
+        Ok(best.into_iter().map(|(kind, (_, version))| (kind, version)).collect())
     }
 
     /// What is known of a kind; asks the server once when nothing is.
@@ -118,7 +136,7 @@ fn read(document: Value, table: &mut Table) -> Result<(), ApiError> {
     let groups: Groups = serde_json::from_value(document)
         .map_err(|_source| ApiError::Server("its discovery document cannot be read".to_owned()))?;
     for group in groups.items.unwrap_or_default() {
-        for version in group.versions.unwrap_or_default() {
+        for (rank, version) in group.versions.unwrap_or_default().into_iter().enumerate() {
             for resource in version.resources.unwrap_or_default() {
                 // An aggregated API server that cannot be asked leaves resources without a kind.
                 let Some(kind) = resource.response_kind.map(|kind| kind.kind).filter(|kind| !kind.is_empty()) else {
@@ -127,7 +145,9 @@ fn read(document: Value, table: &mut Table) -> Result<(), ApiError> {
                 let key = (GroupKind::new(&group.metadata.name, &kind), version.version.clone());
                 let has_status = resource.subresources.iter().flatten().any(|part| part.subresource == "status");
                 let is_namespaced = resource.scope == "Namespaced";
-                table.entry(key).or_insert(Known { plural: resource.resource, is_namespaced, has_status });
+                let is_listed = resource.verbs.iter().flatten().any(|verb| verb == "list");
+                let plural = resource.resource;
+                table.entry(key).or_insert(Known { plural, is_namespaced, has_status, is_listed, rank });
             }
         }
     }
@@ -167,6 +187,7 @@ struct Resource {
     #[serde(default)]
     scope: String,
     subresources: Option<Vec<Subresource>>,
+    verbs: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use self::call::{Call, Caller};
 pub use self::counts::{RequestCounts, Verb};
@@ -144,6 +146,14 @@ impl Cluster {
         self.api.kinds.discover(&self.api.caller).await
     }
 
+    /// The namespaced kinds whose objects can be listed, each with the version that the server prefers.
+    ///
+    /// # Errors
+    /// What the server refuses, and what keeps it from answering.
+    pub async fn listed_kinds(&self) -> Result<std::collections::BTreeMap<GroupKind, String>, ApiError> {
+        self.api.kinds.listed(&self.api.caller).await
+    }
+
     /// See [`crate::world::World::get`].
     ///
     /// # Errors
@@ -174,8 +184,9 @@ impl Cluster {
                 [("labelSelector", label_selector), ("continue", &next)].iter().filter(|(_, value)| !value.is_empty()),
             );
             let call = Call::read(Verb::List, format!("{collection}?{}", encode_pairs(&query)), scope.kind.clone());
-            let page = self.api.send(&scope.kind, &scope.version, call).await?;
-            let page = read_page(page, scope, &mut items)?;
+            let answer = self.api.caller.send_for_bytes(call).await;
+            let answer = self.api.settle(&scope.kind, &scope.version, answer)?;
+            let page = read_page(&answer, scope, label_selector.is_empty(), &mut items)?;
             // All pages are of one moment; were they not, the oldest is the one to watch from.
             let resource_version = first_version.get_or_insert(page.resource_version);
             match page.next {
@@ -287,31 +298,47 @@ fn write_query(manager: &str) -> String {
     encode_pairs(&[("fieldManager", manager), WRITE_TIMEOUT])
 }
 
+/// A page of a list as it is sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SentPage<'a> {
+    api_version: String,
+    metadata: SentPlace,
+    /// Read one by one: trees of a whole page would take ten times its room.
+    #[serde(borrow)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+/// Where a page of a list ends, as it is sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SentPlace {
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
 /// Where a page of a list ends.
 struct Page {
     resource_version: String,
     next: Option<String>,
 }
 
-/// Adds a page's objects. The server leaves out what they are: the list says it.
-fn read_page(mut page: Value, scope: &Scope, items: &mut Vec<Object>) -> Result<Page, ApiError> {
-    let text = |pointer: &str| page.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let broken = || ApiError::Server("its answer is no list".to_owned());
-    let resource_version = text("/metadata/resourceVersion").ok_or_else(broken)?;
-    let next = text("/metadata/continue").filter(|token| !token.is_empty());
-    let api_version = text("/apiVersion").ok_or_else(broken)?;
-    let found = match page.get_mut("items").map(Value::take) {
-        Some(Value::Array(found)) => found,
-        Some(Value::Null) | None => Vec::new(),
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => return Err(broken()),
-    };
-    for mut item in found {
-        let fields = item.as_object_mut().ok_or_else(broken)?;
-        fields.entry("apiVersion").or_insert_with(|| json!(api_version));
+/// Adds a page's objects, those of a list of everything as text. The server leaves out what they are: the list says it.
+fn read_page(answer: &[u8], scope: &Scope, is_whole: bool, items: &mut Vec<Object>) -> Result<Page, ApiError> {
+    let page: SentPage<'_> = call::read(answer, "list")?;
+    for item in page.items.into_iter().flatten() {
+        let mut fields: Map<String, Value> = call::read(item.get().as_bytes(), "list of objects")?;
+        fields.entry("apiVersion").or_insert_with(|| json!(page.api_version));
         fields.entry("kind").or_insert_with(|| json!(scope.kind.kind));
-        items.push(read_object(&ClusterName::local(), item)?);
+        let mut object = read_object(&ClusterName::local(), Value::Object(fields))?;
+        if is_whole {
+            object.body.rest();
+        }
+        items.push(object);
     }
-    Ok(Page { resource_version, next })
+    let SentPlace { resource_version, next } = page.metadata;
+    Ok(Page { resource_version, next: Some(next).filter(|token| !token.is_empty()) })
 }
 
 fn read_object(cluster: &ClusterName, body: Value) -> Result<Object, ApiError> {

@@ -67,7 +67,13 @@ mod tests {
     use super::*;
 
     fn known(plural: &str, is_namespaced: bool) -> Known {
-        Known { plural: plural.to_owned(), is_namespaced, has_status: plural == "deployments" }
+        Known {
+            plural: plural.to_owned(),
+            is_namespaced,
+            has_status: plural == "deployments",
+            is_listed: true,
+            rank: 0,
+        }
     }
 
     fn check(key: &ObjectKey, known: &Known, part: Part, expected: Result<&str, &str>) {

@@ -372,7 +372,7 @@ async fn no_write_goes_out_unless_this_agent_leads_but_its_lease_and_dry_runs_do
     let lease = Object {
         key: ObjectKey::local("coordination.k8s.io", "Lease", "shop", "tidegate"),
         version: "v1".to_owned(),
-        body: Arc::new(json!({})),
+        body: json!({}).into(),
     };
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: FIELD_MANAGER };
     let conditions = Preconditions { uid: "u".to_owned(), resource_version: "7".to_owned() };

@@ -284,8 +284,7 @@ impl Api {
         self.revision += 1;
         let revision = self.revision;
         let after = after.map(|mut stored| {
-            let body = Arc::make_mut(&mut stored.object.body);
-            metadata(body).insert("resourceVersion".to_owned(), json!(revision.to_string()));
+            metadata(&mut stored.object.body).insert("resourceVersion".to_owned(), json!(revision.to_string()));
             stored
         });
         let shown = after.as_ref().map(|stored| stored.object.clone());

@@ -28,7 +28,7 @@ pub(super) fn build(owner: &Object, template: &Value, name: &str, node: u64) -> 
         body["metadata"]["annotations"] = annotations.clone();
     }
     body["spec"]["nodeName"] = json!(format!("node-{}", node % 3));
-    Object { key, version: "v1".to_owned(), body: std::sync::Arc::new(body) }
+    Object { key, version: "v1".to_owned(), body: body.into() }
 }
 
 /// Creates a pod unless the namespace's quota is spent.

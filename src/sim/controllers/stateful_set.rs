@@ -206,7 +206,7 @@ impl<'a, 'b> Pass<'a, 'b> {
         labels.insert(LABEL_REVISION.to_owned(), json!(past.name));
         labels.insert("statefulset.kubernetes.io/pod-name".to_owned(), json!(name));
         labels.insert("apps.kubernetes.io/pod-index".to_owned(), json!(ordinal.to_string()));
-        pod.body = std::sync::Arc::new(body);
+        pod.body = body.into();
         pod
     }
 

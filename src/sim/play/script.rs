@@ -2,7 +2,6 @@
 //! that is declared. What the simulated API server does not serve is left out, and named.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -181,7 +180,7 @@ fn tagged(object: &Object, tag: &str) -> Object {
             container["image"] = json!(format!("{name}:{tag}"));
         }
     }
-    Object { body: Arc::new(body), ..object.clone() }
+    object.with_body(body)
 }
 
 /// The repository with the Application at a version and these objects. Images stand in the objects already.

@@ -2,7 +2,6 @@
 //! an outcome in the same words.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use http::{Method, Request};
 use kube::client::Body;
@@ -240,7 +239,7 @@ impl Simulated {
                 return done.map(|()| Value::Null).map_err(|error| class(&error));
             }
         };
-        done.map(|object| Arc::unwrap_or_clone(object.body)).map_err(|error| class(&error))
+        done.map(|object| object.body.into()).map_err(|error| class(&error))
     }
 
     /// The object as it now is.

@@ -150,7 +150,7 @@ impl Pass<'_, '_> {
         self.annotate(&mut set, self.next_revision());
         self.mark(&mut set);
         let key = ObjectKey::local("apps", "ReplicaSet", &key.namespace, &name);
-        Object { key, version: "v1".to_owned(), body: std::sync::Arc::new(set) }
+        Object { key, version: "v1".to_owned(), body: set.into() }
     }
 
     /// One above the old ones' highest revision.

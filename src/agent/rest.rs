@@ -1,0 +1,42 @@
+//! Between passes, an app that no rollout moves takes little room: what only a pass looks at is kept as text.
+
+use std::sync::Arc;
+
+use super::App;
+use super::schedule::Scheduler;
+use crate::model::Release;
+use crate::world::World;
+
+impl<W: World + 'static> Scheduler<W> {
+    /// Lays to rest what a pass over `app` has looked at.
+    pub(super) fn lay_to_rest(&mut self, app: &mut App) {
+        if app.is_rolling() {
+            return;
+        }
+        app.keys().into_iter().for_each(|(key, _)| self.cache.rest(key));
+        if let Some(object) = &mut app.object {
+            object.body.rest();
+        }
+        if let Some(status) = &mut app.status {
+            status.rest();
+        }
+        if let Some(next) = app.next.take() {
+            let rested = at_rest(&next);
+            let entered = self.source.as_mut().and_then(|source| source.apps.get_mut(&app.name));
+            let others = entered.into_iter().filter_map(|entered| entered.release.as_mut());
+            for other in others.chain(app.releases.values_mut()).filter(|other| Arc::ptr_eq(other, &next)) {
+                *other = Arc::clone(&rested);
+            }
+            app.next = Some(rested);
+        }
+        app.releases.values_mut().for_each(|release| *release = at_rest(release));
+    }
+}
+
+/// The same Release with no object awake.
+fn at_rest(release: &Arc<Release>) -> Arc<Release> {
+    if release.objects.values().all(|object| object.body.is_resting()) {
+        return Arc::clone(release);
+    }
+    Arc::new(Release::clone(release).at_rest())
+}
