@@ -16,6 +16,7 @@ mod crds;
 mod demo;
 mod diff;
 mod history;
+mod orphans;
 mod output;
 mod request;
 pub mod schema;
@@ -59,6 +60,8 @@ enum Command {
     Why(why::WhyArgs),
     /// Show what stands of an app in the cluster, from what it declares down to pods
     Tree(tree::TreeArgs),
+    /// List objects in the apps' namespaces that no app declares and nothing else accounts for
+    Orphans(orphans::OrphansArgs),
     /// Show an app's past rollouts and its quarantine
     History(history::HistoryArgs),
     /// Stop a rollout and go back to the last completed Release
@@ -90,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => once(status::run(&arguments)),
         Command::Why(arguments) => once(why::run(&arguments)),
         Command::Tree(arguments) => once(tree::run(&arguments)),
+        Command::Orphans(arguments) => once(orphans::run(&arguments)),
         Command::History(arguments) => once(history::run(&arguments)),
         Command::Abort(arguments) => once(request::run("abort", &arguments)),
         Command::Rollback(arguments) => once(request::run("rollback", &arguments)),
@@ -140,6 +144,8 @@ mod tests {
             ("tidegate diff ../web", false),
             ("tidegate tree web -o json", true),
             ("tidegate tree", false),
+            ("tidegate orphans", true),
+            ("tidegate orphans web api -o json", true),
             ("tidegate demo --fast", true),
             ("tidegate simulate manifests --app web --ready-after 500ms --fail-at 2 --ascii", true),
             ("tidegate simulate manifests --width 10", false),

@@ -34,6 +34,12 @@ fn the_tree_leads_from_the_app_down_to_its_pods_and_to_no_stranger() {
     assert_eq!(out.matches("─ Pod web-").count(), 2, "{out}");
     assert!(!out.contains("stranger"), "{out}");
 
+    // What nobody declares is an orphan, with its children accounted for by it.
+    let (out, error, code) = story.tidegate("orphans web");
+    assert_eq!((error.as_str(), code), ("", 0), "{out}");
+    assert!(out.contains("Deployment.apps/stranger"), "{out}");
+    assert_eq!(out.lines().count(), 2, "{out}");
+
     let (out, _, _) = story.tidegate("tree web -o json");
     let told: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(told["nodes"].as_array().map(Vec::len), Some(nodes.len()), "{out}");
