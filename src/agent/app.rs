@@ -9,7 +9,7 @@ use crate::decide::{Failure, Neighbours};
 use crate::model::{
     AppName, Application, Body, Declared, Digest, GroupKind, History, Millis, Object, ObjectKey, Release, Timestamp,
 };
-use crate::observe::Applied;
+use crate::observe::{Applied, Rehearsal};
 use crate::stage::Stage;
 use crate::status::AppView;
 
@@ -47,6 +47,8 @@ pub struct App {
     pub neighbours: Neighbours,
     /// How it stood after its last pass.
     pub stood: Stood,
+    /// What came of trying by dry run what Git declares.
+    pub rehearsal: Option<Rehearsal>,
     /// Writes that do not work.
     pub failures: BTreeMap<ObjectKey, Failure>,
     /// When drift was corrected, by object and field, newest last.
@@ -88,6 +90,7 @@ impl App {
             unserved: BTreeSet::new(),
             neighbours: Neighbours::default(),
             stood: Stood::default(),
+            rehearsal: None,
             failures: BTreeMap::new(),
             corrections: BTreeMap::new(),
             contended: BTreeMap::new(),

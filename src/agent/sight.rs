@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::tick::Passed;
-use super::{App, Context, contention};
+use super::{App, Context, contention, rehearsal};
 use crate::model::{GroupKind, Lane, Moment, Object, ObjectKey, Position, Timestamp};
 use crate::observe::{Live, Workload};
 use crate::stage::{hooks, is_deployment, moving};
@@ -84,6 +84,7 @@ pub(super) async fn observe<W: World>(
         read_secrets(context, app, &mut live, &mut trace).await?;
         read_workloads(context, app, &mut live, &mut trace, now).await?;
         read_hooks(context, app, &mut live).await?;
+        live.rehearsal = rehearsal::rehearse(context, app, &live, now).await;
         ask_about_templates(context, app, &mut live).await
     };
     if let Err(error) = read.await {
@@ -139,7 +140,8 @@ pub(super) fn without_data(object: Object) -> Object {
 /// Reads ReplicaSets and pods of the Deployments that a rollout moves, straight from the server: a hold is computed from
 /// lists taken after our last write.
 ///
-/// One that is at 0 has none: nothing is read, and no rollout of it waits for the server's answer. The Deployment itself is known from its watch, and read too once the rollout takes longer than events do: a watch that
+/// One that is at 0 has none: nothing is read, and no rollout of it waits for the server's answer. The Deployment itself
+/// is known from its watch, and read too once the rollout takes longer than events do: a watch that
 /// lost one would let it stand until it is called a failure.
 async fn read_workloads<W: World>(
     context: &Context<W>,

@@ -37,6 +37,7 @@ pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<O
     let (live, mut trace) = sight::observe(context, &app, loaded, seen, now).await; // edge
     if live.unreadable.is_none() {
         app.attend(now);
+        app.rehearsal.clone_from(&live.rehearsal);
     }
     let inputs = Inputs {
         owner: &context.owner,

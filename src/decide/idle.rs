@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Draft, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
-    Action, Application, Capacity, Declared, DependencyCondition, Hooks, Lane, Millis, Position, Release, ReleaseRef,
-    Rollout, WaveRecord,
+    Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, Position, Release,
+    ReleaseRef, Rollout, Timestamp, WaveRecord,
 };
 use crate::stage::{is_hook, moving, trailing};
 use crate::status::Phase;
 
 /// What could not be read is read again after this.
 const LOOK_AGAIN: Millis = Millis::from_seconds(5);
+/// A Release that the server would refuse is tried again after this: somebody may have raised a quota.
+pub const TRY_AGAIN: Millis = Millis::from_seconds(15);
 /// How long a new Stable may stand before its Release is kept without a rollout asking for it. A burst of first syncs
 /// is over by then.
 const KEEP_AFTER: Millis = Millis::from_seconds(20);
@@ -115,8 +117,44 @@ fn start(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef) 
         }
     }
     draft.phase = Phase::Progressing;
-    if draft.actions.is_empty() {
-        begin(draft, application, target, stable, next);
+    if !draft.actions.is_empty() {
+        return;
+    }
+    match rehearsed(draft, target) {
+        None => begin(draft, application, target, stable, next),
+        Some((fact, tried_at)) => {
+            draft.phase = Phase::Waiting;
+            draft.wake(TRY_AGAIN.after(tried_at));
+            draft.blocked_since(fact, tried_at);
+            keep_stable(draft);
+        }
+    }
+}
+
+/// What the server says against what is to be rolled out, and when it was asked.
+fn rehearsed(draft: &Draft<'_>, target: &ReleaseRef) -> Option<(String, Timestamp)> {
+    let rehearsal = draft.s.live.rehearsal.as_ref().filter(|rehearsal| rehearsal.target == target.digest)?;
+    let version = &target.version;
+    let fact = match (rehearsal.refused.as_slice(), &rehearsal.failure) {
+        ([(key, reason), more @ ..], _) => {
+            let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
+            format!(
+                "version {version} would be refused, so nothing of it is applied: {key}: {reason}{more}; commit a fix, or mend that in the cluster: it is tried again every {TRY_AGAIN}"
+            )
+        }
+        ([], Some(failure)) => format!("version {version} cannot be tried by dry run: {failure}"),
+        ([], None) => return None,
+    };
+    Some((fact, rehearsal.at))
+}
+
+/// Says what a rollout begins with untried.
+pub(super) fn remark_untried(draft: &mut Draft<'_>, target: Digest) {
+    let rehearsal = draft.s.live.rehearsal.as_ref().filter(|rehearsal| rehearsal.target == target);
+    let untried: Vec<String> =
+        rehearsal.iter().flat_map(|rehearsal| &rehearsal.exempt).map(ToString::to_string).collect();
+    if !untried.is_empty() {
+        draft.remarks.push(format!("could not be tried by dry run before the rollout: {}", untried.join(", ")));
     }
 }
 

@@ -22,6 +22,7 @@ mod transitions;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use gates::{variables, verdict};
+pub use idle::TRY_AGAIN;
 pub use transitions::notices;
 
 use crate::diff::Changes;

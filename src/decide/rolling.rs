@@ -24,6 +24,7 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
     draft.phase = Phase::Progressing;
     draft.wake(LOOK_AGAIN.after(draft.s.now));
     reconciling::report_refusals(draft, draft.s.changes);
+    super::idle::remark_untried(draft, rollout.target.digest);
     let needs_target = !matches!(rollout.position, Position::Reverting { pods_are_back: true, .. });
     if draft.s.target.is_none() && needs_target {
         if rollout.lane == Lane::FirstSync && newer(draft, &rollout).is_some() {

@@ -14,7 +14,7 @@ pub use cache::{Cache, Folded, is_newer};
 pub use law::{Counts, MIN_READY_SECONDS_HOLD, PROGRESS_DEADLINE_SECONDS_HOLD, Window, law};
 pub use workload::{PodFacts, SetFacts, Workload};
 
-use crate::model::{Digest, GroupKind, Object, ObjectKey};
+use crate::model::{Digest, GroupKind, Object, ObjectKey, Timestamp};
 
 /// What one pass over one app sees of the cluster, as known at the start of the pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,8 +36,33 @@ pub struct Live {
     pub contended: BTreeMap<ObjectKey, BTreeMap<String, String>>,
     /// Runs of the rollout's hooks that exist, read in this pass.
     pub hooks: BTreeMap<ObjectKey, Object>,
+    /// What came of trying the Release that Git declares, when a rollout of it may start.
+    pub rehearsal: Option<Rehearsal>,
     /// Why some of this could not be read; a pass that misses something decides nothing about it.
     pub unreadable: Option<String>,
+}
+
+/// What the server says, by dry run, of a Release of which nothing was written yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rehearsal {
+    /// The Release.
+    pub target: Digest,
+    /// When it was tried.
+    pub at: Timestamp,
+    /// What was refused, and why.
+    pub refused: Vec<(ObjectKey, String)>,
+    /// What could not be tried: its namespace or kind comes with the Release, or a webhook allows no dry run.
+    pub exempt: Vec<ObjectKey>,
+    /// What kept the server from answering, when something did.
+    pub failure: Option<String>,
+}
+
+impl Rehearsal {
+    /// Whether nothing speaks against the Release.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.refused.is_empty() && self.failure.is_none()
+    }
 }
 
 /// What the server made of an apply: later reads are compared with it.

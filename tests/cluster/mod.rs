@@ -15,6 +15,7 @@ mod order;
 mod prune;
 mod quarantine;
 mod reading;
+mod rehearsal;
 mod release;
 mod restart;
 mod revert;

@@ -49,6 +49,11 @@ impl<'a> App<'a> {
         text(&self.0["status"]["why"]["fact"])
     }
 
+    /// What is worth knowing and keeps nothing back, as JSON.
+    pub(crate) fn remarks(&self) -> String {
+        self.0["status"]["remarks"].to_string()
+    }
+
     /// Status and reason of a condition.
     pub(crate) fn condition(&self, kind: &str) -> (&'a str, &'a str) {
         condition(self.0, kind).map_or(("", ""), |condition| (text(&condition["status"]), text(&condition["reason"])))
