@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::fixture::AppFixture;
+use crate::support::fixture::{AppFixture, THREE_WAVES};
 use crate::support::log::Mark;
 use crate::support::patience::until;
 use crate::support::plane::Plane;
@@ -17,8 +17,10 @@ const APPS: usize = 8;
 fn an_api_server_that_goes_away_in_the_middle_of_first_syncs_costs_nothing_but_time() {
     let mut story = Story::begin_on(Plane::own(), "outage");
     let names: Vec<String> = (0..APPS).map(|number| format!("app-{number}")).collect();
+    // The outage counts as time that the pods took.
+    let plan = THREE_WAVES.replace("60s", "20m");
     for name in &names {
-        AppFixture::new(name).replicas(1).write(&story.repo, &story.namespace);
+        AppFixture::new(name).replicas(1).plan(&plan).write(&story.repo, &story.namespace);
     }
     story.repo.commit_and_push("all apps");
     let settings = story.settings();
@@ -29,6 +31,8 @@ fn an_api_server_that_goes_away_in_the_middle_of_first_syncs_costs_nothing_but_t
     let _ = until(AWAY * 2, || begun.elapsed() >= AWAY);
     assert!(!story.agent().has_ended(), "{}", story.agent().log_tail(80));
     story.plane.say("start apiserver");
+    // Its watches would come back by a back-off of up to a minute.
+    story.plane.say("restart controller-manager");
 
     for name in &names {
         story.wait_settled(name, "1.0.0");
