@@ -244,7 +244,7 @@ fn remember<W: World>(
             app.failures.remove(&object.key);
             let removal = sight.changes.remove_fields.iter().find(|removal| removal.live.key == object.key);
             if let Some(removal) = removal {
-                let by = ownership::other_managers(&removal.live).into_iter().next();
+                let by = ownership::changed_by(&removal.live, &removal.live.body, &removal.pointers);
                 contention::note(app, &object.key, &removal.pointers, by.as_deref(), now);
             }
             trace.learned.push(without_data(object));

@@ -171,6 +171,7 @@ mod tests {
             let (_, status) = live.iter().find(|(name, _)| *name == key.name)?;
             let mut body = (*staged.object.body).clone();
             body["metadata"]["resourceVersion"] = json!("5");
+            body["metadata"]["managedFields"] = json!([{"manager": "tidegate", "operation": "Apply", "fieldsV1": {}}]);
             body["status"] = status.clone();
             Some((key, staged.object.with_body(body)))
         });

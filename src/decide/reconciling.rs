@@ -87,9 +87,16 @@ fn put(draft: &mut Draft<'_>, change: &Change) {
     let live = s.live.objects.get(key);
     let sync = draft.application().map(|application| &application.sync);
     let forces = sync.is_none_or(|sync| sync.forces_conflicts);
-    let managers = live.map(crate::observe::ownership::other_managers).unwrap_or_default();
-    let is_theirs_to_give = managers.iter().all(|manager| sync.is_some_and(|sync| sync.adopt.contains(manager)));
-    let is_forced = is_theirs_to_give || (forces && change.cause != Cause::Adopted);
+    let is_given = |live| {
+        let managers = crate::observe::ownership::other_managers(live);
+        managers.iter().all(|manager| sync.is_some_and(|sync| sync.adopt.contains(manager)))
+    };
+    // What is not there has no other owner: a conflict then means that somebody made it meanwhile, and it is not ours.
+    let is_forced = match change.cause {
+        Cause::Missing => false,
+        Cause::Adopted => live.is_some_and(is_given),
+        Cause::Outdated | Cause::Drifted => forces || live.is_some_and(is_given),
+    };
     draft.actions.push(Action::Apply { object: with_precondition(&change.staged.object, live), is_forced });
 }
 
@@ -138,6 +145,9 @@ pub(super) fn drift_fact(changes: &Changes) -> String {
         (Some(change), _) => {
             let by = change.by.as_ref().map(|by| format!(" by `{by}`")).unwrap_or_default();
             format!("{} was changed{by} and is put back", change.staged.object.key)
+        }
+        (None, Some(removal)) if removal.is_of_ownership() => {
+            format!("{}: field ownership was reset; its fields are made ours again", removal.live.key)
         }
         (None, Some(removal)) => format!("{}: additions to the pod template are removed", removal.live.key),
         (None, None) => "live differs from what is declared".to_owned(),

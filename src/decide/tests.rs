@@ -143,6 +143,8 @@ impl Case {
                     let mut body = (*staged.object.body).clone();
                     body["metadata"]["uid"] = json!(key.name);
                     body["metadata"]["resourceVersion"] = json!("5");
+                    body["metadata"]["managedFields"] =
+                        json!([{"manager": "tidegate", "operation": "Apply", "fieldsV1": {}}]);
                     (key, staged.object.with_body(body))
                 })
                 .collect(),

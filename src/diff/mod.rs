@@ -17,7 +17,7 @@ use crate::stage::{Removal, Stage, Staged, differing, is_deployment, projection,
 pub struct Changes {
     /// Objects to apply.
     pub apply: Vec<Change>,
-    /// Additions by others in pod templates.
+    /// Additions by others in pod templates, and field ownership that is nobody's.
     pub remove_fields: Vec<FieldRemoval>,
     /// Workloads whose live replicas are to be handed over before we stop stating them.
     pub yields: Vec<(Object, u32)>,
@@ -57,13 +57,21 @@ pub enum Cause {
     Drifted,
 }
 
-/// Fields that somebody added inside a pod template.
+/// Fields that somebody added inside a pod template, or an entry of field ownership that is nobody's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldRemoval {
     /// The live object.
     pub live: Object,
     /// JSON pointers, last first.
     pub pointers: Vec<String>,
+}
+
+impl FieldRemoval {
+    /// Whether it is about who owns fields, and not about fields.
+    #[must_use]
+    pub fn is_of_ownership(&self) -> bool {
+        self.pointers.iter().any(|pointer| pointer.starts_with("/metadata/managedFields/"))
+    }
 }
 
 impl Changes {
@@ -122,7 +130,13 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
             return;
         }
         None if ownership::ours(object).is_none() => return push(changes, staged, Cause::Adopted, None),
+        // Somebody reset who owns what. Until we own it again we could take nothing of it away.
+        Some(_) if ownership::ours(object).is_none() => return push(changes, staged, Cause::Drifted, None),
         Some(_) | None => {}
+    }
+    if let Some(entry) = ownership::nobodys(object) {
+        changes.remove_fields.push(FieldRemoval { live: object.clone(), pointers: vec![entry] });
+        return;
     }
     if gives_up_replicas(staged, object) {
         let replicas = object.int("/spec/replicas").and_then(|count| u32::try_from(count).ok()).unwrap_or(1);
@@ -150,8 +164,8 @@ fn compare(changes: &mut Changes, staged: &Staged, object: &Object, live: &Live,
     };
     let is_hidden = key.kind.is("", "Secret");
     if !is_as_sent && !is_hidden {
-        let by = ownership::other_managers(object).into_iter().next();
         let drifted = differing(&compared, &object.body);
+        let by = ownership::changed_by(object, &compared, &drifted);
         changes.apply.push(Change { staged: staged.clone(), cause: Cause::Drifted, by, drifted });
     }
 }
@@ -203,6 +217,9 @@ mod tests {
     fn stored(staged: &Staged, change: impl Fn(&mut Value)) -> Object {
         let mut body = (*staged.object.body).clone();
         body["metadata"]["resourceVersion"] = json!("5");
+        body["metadata"]["managedFields"] = json!([
+            {"manager": "tidegate", "operation": "Apply", "fieldsV1": {"f:data": {"f:x": {}}}},
+        ]);
         change(&mut body);
         staged.object.with_body(body)
     }
@@ -222,6 +239,40 @@ mod tests {
         check(|body| body["data"]["x"] = json!("2"), &[Cause::Drifted]);
         check(|body| body["metadata"]["labels"]["foreign"] = json!("yes"), &[]);
         check(|body| body["metadata"]["annotations"][ANNOTATION_CONTENT] = json!("old"), &[Cause::Outdated]);
+    }
+
+    #[test]
+    fn field_ownership_that_was_reset_is_taken_again_and_from_nobody() {
+        check(|body| body["metadata"]["managedFields"] = Value::Null, &[Cause::Drifted]);
+        let nobodys = json!({"manager": "before-first-apply", "operation": "Update",
+            "fieldsV1": {"f:data": {"f:x": {}}}});
+        let stage = staged(&[object("x", "1")]);
+        let shared = |body: &mut Value| {
+            body["metadata"]["managedFields"].as_array_mut().expect("it is a list").insert(0, nobodys.clone());
+        };
+        let live = stage.objects.values().map(|staged| stored(staged, shared)).next().expect("one object");
+        let live = Live { objects: BTreeMap::from([(live.key.clone(), live)]), ..Live::default() };
+        let changes = diff(&stage, &Inventory::new(), &live, "us");
+        assert_eq!(changes.apply, []);
+        let pointers: Vec<_> = changes.remove_fields.iter().flat_map(|removal| &removal.pointers).collect();
+        assert_eq!(pointers, ["/metadata/managedFields/0"]);
+    }
+
+    #[test]
+    fn drift_names_who_owns_what_drifted() {
+        let owner = |manager: &str, field: &str| json!({"manager": manager, "operation": "Update", "fieldsV1": {"f:data": {field: {}}}});
+        let by = |owners: &[Value]| {
+            let stage = staged(&[object("x", "1")]);
+            let change = |body: &mut Value| {
+                body["data"] = json!({"x": "2", "more": "3"});
+                body["metadata"]["managedFields"].as_array_mut().expect("it is a list").extend(owners.iter().cloned());
+            };
+            let live = stage.objects.values().map(|staged| stored(staged, change)).next().expect("one object");
+            let live = Live { objects: BTreeMap::from([(live.key.clone(), live)]), ..Live::default() };
+            diff(&stage, &Inventory::new(), &live, "us").apply.into_iter().find_map(|change| change.by)
+        };
+        assert_eq!(by(&[owner("adder", "f:more"), owner("racer", "f:x")]).as_deref(), Some("racer"));
+        assert_eq!(by(&[owner("adder", "f:more")]), None);
     }
 
     #[test]

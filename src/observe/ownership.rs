@@ -11,6 +11,9 @@ use crate::model::Object;
 use crate::model::marks::{FIELD_MANAGER, REPLICAS_MANAGER};
 use crate::mutants::{Mutant, is_planted};
 
+/// Whom the API server names as the owner of what stood before the first apply of an object that nobody owned.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
+
 /// What others may add to an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tolerated {
@@ -60,6 +63,34 @@ pub fn other_managers(live: &Object) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The manager, other than us, that owns one of the fields to which `pointers` lead in `body`: whoever changed them. One
+/// that took a field away owns nothing of it, and cannot be told.
+#[must_use]
+pub fn changed_by(live: &Object, body: &Value, pointers: &[String]) -> Option<String> {
+    let is_within =
+        |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let others = entries(live)
+        .filter(|entry| entry.get("subresource").and_then(Value::as_str) != Some("status"))
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .filter(|manager| *manager != FIELD_MANAGER && *manager != REPLICAS_MANAGER);
+    let others: BTreeSet<&str> = others.collect();
+    let owns_one = |manager: &&str| {
+        let owned = stated_by(live, &BTreeSet::from([*manager]), body);
+        owned.iter().any(|owned| pointers.iter().any(|pointer| is_within(owned, pointer) || is_within(pointer, owned)))
+    };
+    others.into_iter().find(owns_one).map(str::to_owned)
+}
+
+/// Where the entry is by which the API server gives to nobody what stood in an object without any field ownership when
+/// it was applied. While it stands, no apply of ours takes a field away.
+#[must_use]
+pub fn nobodys(live: &Object) -> Option<String> {
+    let is_it = |entry: &Value| {
+        entry.get("manager").and_then(Value::as_str) == Some(BEFORE_FIRST_APPLY) && entry.get("subresource").is_none()
+    };
+    entries(live).position(is_it).map(|index| format!("/metadata/managedFields/{index}"))
 }
 
 /// The manager, other than us, that owns the field at `path`.
@@ -304,5 +335,17 @@ mod tests {
         assert!(!owns(&live, &["spec", "paused"]));
         assert_eq!(owner_of(&live, &["spec", "paused"]).as_deref(), Some("kubectl-set"));
         assert_eq!(other_managers(&live), ["kubectl-set"]);
+    }
+
+    #[test]
+    fn who_changed_a_field_is_told_by_the_field() {
+        let image =
+            json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {"f:image": {}}}}}}});
+        let live = live(&image);
+        let by = |pointer: &str| changed_by(&live, &live.body, &[pointer.to_owned()]);
+        assert_eq!(by("/spec/template/spec/containers/0/image").as_deref(), Some("kubectl-set"));
+        assert_eq!(by("/spec/template/spec").as_deref(), Some("kubectl-set"));
+        assert_eq!(by("/spec/replicas"), None);
+        assert_eq!(nobodys(&live), None);
     }
 }

@@ -1,9 +1,11 @@
 //! Stories on a real control plane, a file per theme; each story reads from top to bottom.
 
 mod acting;
+mod admission;
 mod checkers;
 mod differential;
 mod diffing;
+mod disturbances;
 mod drift;
 mod events;
 mod harness;
@@ -11,9 +13,12 @@ mod install;
 mod interference;
 mod leader;
 mod leaving;
+mod limits;
 mod order;
+mod outage;
 mod prune;
 mod quarantine;
+mod racing;
 mod reading;
 mod rehearsal;
 mod release;

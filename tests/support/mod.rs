@@ -18,6 +18,8 @@ pub(crate) mod observer;
 pub(crate) mod patience;
 pub(crate) mod plane;
 pub(crate) mod prometheus;
+pub(crate) mod racer;
 pub(crate) mod repo;
 pub(crate) mod state;
 pub(crate) mod story;
+pub(crate) mod webhook;

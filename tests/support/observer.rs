@@ -222,7 +222,8 @@ impl Seen {
     }
 }
 
-fn resource(kind: Kind) -> ApiResource {
+/// Where objects of a kind are.
+pub(crate) fn resource(kind: Kind) -> ApiResource {
     let (group, version, word, plural) = match kind {
         Kind::Application => ("tidegate.dev", "v1alpha1", "Application", "applications"),
         Kind::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
