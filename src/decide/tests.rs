@@ -12,7 +12,7 @@ use crate::model::{
     History, Lane, Object, PausePolicy, Position, Quarantined, Record, Release, ReleaseRef, Request, RequestVerb,
     Revision, RollbackPolicy, SourcePath, SyncPolicy, Timestamp, WavePlan,
 };
-use crate::observe::Live;
+use crate::observe::{Live, Rehearsal};
 use crate::stage::{Inputs, stage};
 use crate::status::{Phase, SyncStatus};
 
@@ -31,6 +31,8 @@ struct Case {
     api: Option<AppStanding>,
     /// Kinds that the cluster does not serve.
     unserved: BTreeSet<GroupKind>,
+    /// What the server said of the declared version.
+    rehearsal: Option<Rehearsal>,
 }
 
 fn reference(version: u8) -> ReleaseRef {
@@ -104,6 +106,7 @@ impl Case {
             live: names.to_vec(),
             api: None,
             unserved: BTreeSet::new(),
+            rehearsal: None,
         }
     }
 
@@ -149,6 +152,7 @@ impl Case {
                 })
                 .collect(),
             unserved: self.unserved.clone(),
+            rehearsal: self.rehearsal.clone(),
             ..Live::default()
         };
         inputs.live = &live;
@@ -205,6 +209,38 @@ fn a_new_release_is_kept_before_its_intent_is_written() {
     assert_eq!((rollout.position, rollout.lane), (Position::Preparing, Lane::Direct));
     assert!(record.inventory.contains_key(&config_map("v2").key), "the inventory grows before the apply");
     assert_eq!(rollout.added, [config_map("v2").key].into());
+}
+
+#[test]
+fn a_release_that_the_server_would_refuse_waits_while_stable_is_looked_after() {
+    let mut case = Case::stable(1).declaring(2);
+    case.kept = [1, 2].map(|version| Digest([version; 32])).into();
+    let key = config_map("v2").key;
+    let tried = Rehearsal {
+        target: Digest([2; 32]),
+        at: Timestamp::from_second(990).expect("in range"),
+        refused: vec![(key.clone(), "exceeded quota".to_owned())],
+        exempt: Vec::new(),
+        failure: None,
+    };
+    case.rehearsal = Some(tried.clone());
+    case.live = vec!["v1"];
+    let decision = case.decide();
+    assert_eq!((decision.record, decision.report.phase), (None, Phase::Waiting));
+    let blocking = decision.report.blocking.expect("a fact");
+    assert!(blocking.fact.contains("version 2 would be refused") && blocking.fact.contains("exceeded quota"));
+    let applied = decision.actions.iter().filter_map(|action| match action {
+        Action::Apply { object, .. } => Some(object.key.name.as_str()),
+        _ => None,
+    });
+    assert_eq!(applied.collect::<Vec<_>>(), ["shared"], "what is missing of Stable is put back, and nothing else");
+    assert!(decision.wake_at.is_some_and(|at| at <= super::TRY_AGAIN.after(tried.at)));
+
+    // Another version's trial says nothing of this one.
+    case.rehearsal = Some(Rehearsal { target: Digest([1; 32]), ..tried.clone() });
+    assert!(case.decide().record.is_some());
+    case.rehearsal = Some(Rehearsal { refused: Vec::new(), exempt: vec![key], ..tried });
+    assert!(case.decide().record.is_some_and(|record| record.rollout.is_some()));
 }
 
 #[test]
