@@ -1,16 +1,16 @@
-//! Between passes, an app that no rollout moves takes little room: what only a pass looks at is kept as text.
+//! Between passes, an app whose pods no rollout moves takes little room: what only a pass looks at is kept as text.
 
 use std::sync::Arc;
 
 use super::App;
 use super::schedule::Scheduler;
-use crate::model::Release;
+use crate::model::{Lane, Release};
 use crate::world::World;
 
 impl<W: World + 'static> Scheduler<W> {
     /// Lays to rest what a pass over `app` has looked at.
     pub(super) fn lay_to_rest(&mut self, app: &mut App) {
-        if app.is_rolling() {
+        if is_moving(app) {
             return;
         }
         app.keys().into_iter().for_each(|(key, _)| self.cache.rest(key));
@@ -31,6 +31,12 @@ impl<W: World + 'static> Scheduler<W> {
         }
         app.releases.values_mut().for_each(|release| *release = at_rest(release));
     }
+}
+
+/// Whether passes follow each other closely. A first sync is over soon, and thousands may come at once.
+pub(super) fn is_moving(app: &App) -> bool {
+    let rollout = app.history.record.as_ref().and_then(|record| record.rollout.as_ref());
+    rollout.is_some_and(|rollout| rollout.lane != Lane::FirstSync)
 }
 
 /// The same Release with no object awake.

@@ -229,10 +229,16 @@ impl<W: World + 'static> Scheduler<W> {
             self.relist_at.remove(&scope);
             self.list(scope);
         }
-        let mut ready: Vec<(Timestamp, AppName)> =
-            self.due.iter().filter(|(_, at)| **at <= now).map(|(name, at)| (*at, name.clone())).collect();
+        // What was begun is finished first: thousands that wait for their first sync must not hold up those in it.
+        let is_begun = |name: &AppName| {
+            let app = self.slots.get(name).and_then(|slot| slot.app.as_ref());
+            app.is_some_and(|app| app.is_rolling())
+        };
+        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        let mut ready: Vec<(bool, Timestamp, AppName)> =
+            due.map(|(name, at)| (!is_begun(name), *at, name.clone())).collect();
         ready.sort();
-        for (_, name) in ready {
+        for (_, _, name) in ready {
             if !may_write || self.passes >= PASSES_MAX {
                 break;
             }

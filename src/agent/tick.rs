@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::execute::Sight;
 use super::neighbours::Stood;
+use super::rest::is_moving;
 use super::{App, Context, execute, keep, publish, sight};
 use crate::decide::{Situation, decide};
 use crate::diff::diff;
@@ -83,7 +84,7 @@ pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<O
         .await; // edge
     }
     // An app at rest is passed over seldom: what it would save is not worth a copy of its objects.
-    app.staged = if app.is_rolling() { stage } else { Stage::default() };
+    app.staged = if is_moving(&app) { stage } else { Stage::default() };
     app.stood = Stood::of(&app, &decision.report);
     let publish_at = publish::publish(context, &mut app, decision.report, &live, &mut trace).await; // edge
     trace.into_passed(app, decision.wake_at, publish_at)
