@@ -1,7 +1,6 @@
 //! Our marks on staged objects, and the hashes that tell later whether something changed.
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -52,13 +51,17 @@ pub fn content_of(object: &Object, secret_key: &[u8; 32]) -> Digest {
 /// matched by their key fields, so that additions and a new order by others do not show here.
 #[must_use]
 pub fn projection(sent: &Value, live: &Value) -> Digest {
-    Digest(Sha256::digest(serde_json::to_vec(&Shown { sent, live }).unwrap_or_default()).into())
+    let mut text = Vec::new();
+    write_shown(sent, live, &mut text);
+    Digest(Sha256::digest(&text).into())
 }
 
 /// What of `live` the fields of `sent` show, in the shape and the list order of `sent`; null where there is nothing.
 #[must_use]
 pub fn shown(sent: &Value, live: &Value) -> Value {
-    serde_json::to_value(Shown { sent, live }).unwrap_or_default()
+    let mut text = Vec::new();
+    write_shown(sent, live, &mut text);
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// JSON pointers into `sent`, sorted: the fields that `live` shows in another way. What the server may leave out because
@@ -141,39 +144,46 @@ const LIST_KEYS: [&[&str]; 9] = [
     &["type"],
 ];
 
-/// [`shown`], written out without being built: every object at rest is hashed like this when it changes.
-struct Shown<'a> {
-    sent: &'a Value,
-    live: &'a Value,
+/// [`shown`] as JSON, without being built: every object at rest is hashed like this when it changes.
+fn write_shown(sent: &Value, live: &Value, text: &mut Vec<u8>) {
+    match (sent, live) {
+        (Value::Object(sent), Value::Object(live)) => {
+            text.push(b'{');
+            for (index, (field, sent)) in sent.iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                serde_json::to_writer(&mut *text, field).expect("a text is JSON, and memory takes it");
+                text.push(b':');
+                match live.get(field) {
+                    Some(live) => write_shown(sent, live, text),
+                    // The server drops zero values of fields that it may omit: absent is as sent then.
+                    None if is_zero(sent) => write_json(sent, text),
+                    None => write_json(&Value::Null, text),
+                }
+            }
+            text.push(b'}');
+        }
+        (Value::Array(sent), Value::Array(live)) if let Some(keys) = list_keys(sent) => {
+            text.push(b'[');
+            for (index, sent) in sent.iter().enumerate() {
+                if index > 0 {
+                    text.push(b',');
+                }
+                let live = live.iter().find(|live| is_same_item(keys, sent, live)).unwrap_or(&Value::Null);
+                write_shown(sent, live, text);
+            }
+            text.push(b']');
+        }
+        (
+            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null | Value::Object(_) | Value::Array(_),
+            live,
+        ) => write_json(live, text),
+    }
 }
 
-impl Serialize for Shown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (self.sent, self.live) {
-            (Value::Object(sent), Value::Object(live)) => {
-                serializer.collect_map(sent.iter().map(|(field, sent)| {
-                    let live = match live.get(field) {
-                        Some(live) => live,
-                        // The server drops zero values of fields that it may omit: absent is as sent then.
-                        None if is_zero(sent) => return (field, Shown { sent: &Value::Null, live: sent }),
-                        None => &Value::Null,
-                    };
-                    (field, Shown { sent, live })
-                }))
-            }
-            (Value::Array(sent), Value::Array(live)) => match list_keys(sent) {
-                Some(keys) => serializer.collect_seq(sent.iter().map(|sent| {
-                    let live = live.iter().find(|live| is_same_item(keys, sent, live)).unwrap_or(&Value::Null);
-                    Shown { sent, live }
-                })),
-                None => live.serialize(serializer),
-            },
-            (
-                Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null | Value::Object(_) | Value::Array(_),
-                live,
-            ) => live.serialize(serializer),
-        }
-    }
+fn write_json(value: &Value, text: &mut Vec<u8>) {
+    serde_json::to_writer(text, value).expect("a Value is JSON, and memory takes it");
 }
 
 fn is_zero(value: &Value) -> bool {
