@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 
 use super::{App, Context};
-use crate::decide::TRY_AGAIN;
+use crate::decide::tried_again_at;
 use crate::model::marks::FIELD_MANAGER;
 use crate::model::{Declared, GroupKind, Object, Release, Timestamp};
 use crate::observe::{Live, Rehearsal};
@@ -28,7 +28,7 @@ pub(super) async fn rehearse<W: World>(
     let (stable, next) = due(app)?;
     let target = next.reference.digest;
     let known = app.rehearsal.as_ref().filter(|known| known.target == target);
-    if let Some(known) = known.filter(|known| known.is_passed() || !TRY_AGAIN.has_passed(known.at, now)) {
+    if let Some(known) = known.filter(|known| known.is_passed() || now < tried_again_at(known)) {
         return Some(known.clone());
     }
     let mut rehearsal = Rehearsal { target, at: now, refused: Vec::new(), exempt: Vec::new(), failure: None };

@@ -141,8 +141,8 @@ pub(super) fn without_data(object: Object) -> Object {
 /// lists taken after our last write.
 ///
 /// One that is at 0 has none: nothing is read, and no rollout of it waits for the server's answer. The Deployment itself
-/// is known from its watch, and read too once the rollout takes longer than events do: a watch that
-/// lost one would let it stand until it is called a failure.
+/// is known from its watch, and read too once the rollout takes longer than events do: a watch that lost one would let it
+/// stand until it is called a failure.
 async fn read_workloads<W: World>(
     context: &Context<W>,
     app: &App,

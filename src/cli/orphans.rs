@@ -38,8 +38,7 @@ pub(super) async fn run(arguments: &OrphansArgs) -> anyhow::Result<u8> {
             Object::from_value(&ClusterName::local(), body).context("failed to read an Application resource")?;
         let stored = application::read(&object).context("failed to read an Application resource")?;
         known.insert(stored.name.as_str().to_owned());
-        let keys = stored.record.inventory.into_keys();
-        let keys: Vec<ObjectKey> = keys.collect();
+        let keys: Vec<ObjectKey> = stored.record.inventory.into_keys().collect();
         if arguments.apps.is_empty() || arguments.apps.iter().any(|app| app == stored.name.as_str()) {
             namespaces.extend(keys.iter().map(|key| key.namespace.clone()).filter(|namespace| !namespace.is_empty()));
         }

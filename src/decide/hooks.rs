@@ -133,16 +133,13 @@ fn is_late(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::{Value, json};
 
-    use super::super::{Decision, Neighbours, Situation, decide, rolling, transitions};
+    use super::super::Decision;
+    use super::super::scene::FirstSync;
     use super::*;
-    use crate::diff::diff;
-    use crate::model::{AppName, ClusterName, Declared, History, Lane, Position, Record, Release, WavePlan};
+    use crate::model::{ClusterName, Position};
     use crate::observe::Live;
-    use crate::stage::{Inputs, stage};
 
     fn object(kind: &str, name: &str, annotations: &Value) -> Object {
         let api_version = if kind == "Job" { "batch/v1" } else { "v1" };
@@ -153,25 +150,9 @@ mod tests {
 
     /// What a first sync with these hooks decides, when the runs of `live` exist: each by name, run and status.
     fn first_sync(hooks: &[Object], runs: Vec<HookRun>, live: &[(&str, &str, Value)]) -> Decision {
-        let mut rollout = transitions::tests::rollout(WavePlan::all_at_once());
-        rollout.lane = Lane::FirstSync;
-        rollout.waves = vec![rolling::wave_record("all", Timestamp::UNIX_EPOCH)];
-        rollout.hooks.runs = runs;
         let config = object("ConfigMap", "config", &json!({}));
-        let objects = hooks.iter().chain([&config]).map(|object| (object.key.clone(), object.clone())).collect();
-        let target = Release { app: AppName::from("web"), reference: rollout.target.clone(), objects };
-        let record = Record { rollout: Some(rollout), ..Record::default() };
-        let mut inputs = Inputs {
-            owner: "us",
-            secret_key: &[0; 32],
-            application: None,
-            stable: None,
-            target: Some(&target),
-            rollout: record.rollout.as_ref(),
-            live: &Live::default(),
-            before: None,
-        };
-        let stored = stage(&inputs).hooks.into_iter().filter_map(|hook| {
+        let sync = FirstSync::of(hooks.iter().chain([&config]), runs);
+        let stored = sync.stage(&Live::default()).hooks.into_iter().filter_map(|hook| {
             let (_, run, status) = live.iter().find(|(name, _, _)| *name == hook.object.key.name)?;
             let mut body = (*hook.object.body).clone();
             body["metadata"]["annotations"][crate::model::marks::ANNOTATION_HOOK_RUN] = json!(run);
@@ -180,26 +161,7 @@ mod tests {
             body["status"] = status.clone();
             Some((hook.object.key.clone(), hook.object.with_body(body)))
         });
-        let live = Live { hooks: stored.collect(), ..Live::default() };
-        inputs.live = &live;
-        let stage = stage(&inputs);
-        let changes = diff(&stage, &BTreeMap::new(), &live, "us");
-        let history = History { record: Some(record.clone()), ..History::default() };
-        decide(&Situation {
-            declared: &Declared::Broken { last: None, revision: None, reason: String::new() },
-            history: &history,
-            stable: None,
-            target: Some(&target),
-            next: None,
-            previous: None,
-            stage: &stage,
-            changes: &changes,
-            live: &live,
-            neighbours: &Neighbours::default(),
-            failures: &BTreeMap::new(),
-            is_mirrored: true,
-            now: Timestamp::from_second(2).expect("in range"),
-        })
+        sync.decide(&Live { hooks: stored.collect(), ..Live::default() }, 2)
     }
 
     fn does(decision: &Decision) -> Vec<String> {

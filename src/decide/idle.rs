@@ -8,13 +8,16 @@ use crate::model::{
     Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, Position, Release,
     ReleaseRef, Rollout, Timestamp, WaveRecord,
 };
+use crate::observe::Rehearsal;
 use crate::stage::{is_hook, moving, trailing};
 use crate::status::Phase;
 
 /// What could not be read is read again after this.
 const LOOK_AGAIN: Millis = Millis::from_seconds(5);
 /// A Release that the server would refuse is tried again after this: somebody may have raised a quota.
-pub const TRY_AGAIN: Millis = Millis::from_seconds(15);
+const TRY_REFUSED_AGAIN: Millis = Millis::from_seconds(15);
+/// One that the server could not answer for is tried again after this.
+const TRY_AGAIN: Millis = Millis::from_seconds(2);
 /// How long a new Stable may stand before its Release is kept without a rollout asking for it. A burst of first syncs
 /// is over by then.
 const KEEP_AFTER: Millis = Millis::from_seconds(20);
@@ -122,30 +125,37 @@ fn start(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef) 
     }
     match rehearsed(draft, target) {
         None => begin(draft, application, target, stable, next),
-        Some((fact, tried_at)) => {
+        Some((fact, rehearsal)) => {
             draft.phase = Phase::Waiting;
-            draft.wake(TRY_AGAIN.after(tried_at));
-            draft.blocked_since(fact, tried_at);
+            draft.wake(tried_again_at(rehearsal));
+            draft.blocked_since(fact, rehearsal.at);
             keep_stable(draft);
         }
     }
 }
 
-/// What the server says against what is to be rolled out, and when it was asked.
-fn rehearsed(draft: &Draft<'_>, target: &ReleaseRef) -> Option<(String, Timestamp)> {
+/// When a trial that the Release did not pass is made again.
+#[must_use]
+pub fn tried_again_at(rehearsal: &Rehearsal) -> Timestamp {
+    let wait = if rehearsal.refused.is_empty() { TRY_AGAIN } else { TRY_REFUSED_AGAIN };
+    wait.after(rehearsal.at)
+}
+
+/// What the server says against what is to be rolled out.
+fn rehearsed<'a>(draft: &Draft<'a>, target: &ReleaseRef) -> Option<(String, &'a Rehearsal)> {
     let rehearsal = draft.s.live.rehearsal.as_ref().filter(|rehearsal| rehearsal.target == target.digest)?;
     let version = &target.version;
     let fact = match (rehearsal.refused.as_slice(), &rehearsal.failure) {
         ([(key, reason), more @ ..], _) => {
             let more = if more.is_empty() { String::new() } else { format!(" (and {} more)", more.len()) };
             format!(
-                "version {version} would be refused, so nothing of it is applied: {key}: {reason}{more}; commit a fix, or mend that in the cluster: it is tried again every {TRY_AGAIN}"
+                "version {version} would be refused, so nothing of it is applied: {key}: {reason}{more}; commit a fix, or mend that in the cluster: it is tried again every {TRY_REFUSED_AGAIN}"
             )
         }
         ([], Some(failure)) => format!("version {version} cannot be tried by dry run: {failure}"),
         ([], None) => return None,
     };
-    Some((fact, rehearsal.at))
+    Some((fact, rehearsal))
 }
 
 /// Says what a rollout begins with untried.

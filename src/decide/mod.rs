@@ -16,13 +16,15 @@ mod reports;
 mod requests;
 mod rolling;
 #[cfg(test)]
+mod scene;
+#[cfg(test)]
 mod tests;
 mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use gates::{variables, verdict};
-pub use idle::TRY_AGAIN;
+pub use idle::tried_again_at;
 pub use transitions::notices;
 
 use crate::diff::Changes;

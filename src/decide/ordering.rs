@@ -127,17 +127,14 @@ fn hold_waves(draft: &Draft<'_>, rollout: &Rollout, going: &mut Vec<(Rank, &Chan
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use serde_json::{Value, json};
 
-    use super::super::{Decision, Neighbours, Situation, decide, rolling, transitions};
-    use crate::diff::diff;
-    use crate::model::{
-        Action, AppName, ClusterName, Declared, GroupKind, History, Lane, Object, Record, Release, Timestamp, WavePlan,
-    };
+    use super::super::Decision;
+    use super::super::scene::FirstSync;
+    use crate::model::{Action, ClusterName, GroupKind, Object};
     use crate::observe::Live;
-    use crate::stage::{Inputs, stage};
 
     fn object(api_version: &str, kind: &str, name: &str, wave: &str) -> Object {
         let body = json!({"apiVersion": api_version, "kind": kind,
@@ -148,26 +145,8 @@ mod tests {
 
     /// What a first sync of `objects` decides while those of `live` exist, each with its status.
     fn first_sync(objects: &[Object], live: &[(&str, Value)], unserved: &[&str]) -> Decision {
-        let mut rollout = transitions::tests::rollout(WavePlan::all_at_once());
-        rollout.lane = Lane::FirstSync;
-        rollout.waves = vec![rolling::wave_record("all", Timestamp::UNIX_EPOCH)];
-        let target = Release {
-            app: AppName::from("web"),
-            reference: rollout.target.clone(),
-            objects: objects.iter().map(|object| (object.key.clone(), object.clone())).collect(),
-        };
-        let record = Record { rollout: Some(rollout), ..Record::default() };
-        let mut inputs = Inputs {
-            owner: "us",
-            secret_key: &[0; 32],
-            application: None,
-            stable: None,
-            target: Some(&target),
-            rollout: record.rollout.as_ref(),
-            live: &Live::default(),
-            before: None,
-        };
-        let stored = stage(&inputs).objects.into_iter().filter_map(|(key, staged)| {
+        let sync = FirstSync::of(objects, Vec::new());
+        let stored = sync.stage(&Live::default()).objects.into_iter().filter_map(|(key, staged)| {
             let (_, status) = live.iter().find(|(name, _)| *name == key.name)?;
             let mut body = (*staged.object.body).clone();
             body["metadata"]["resourceVersion"] = json!("5");
@@ -176,26 +155,7 @@ mod tests {
             Some((key, staged.object.with_body(body)))
         });
         let unserved: BTreeSet<GroupKind> = unserved.iter().map(|kind| GroupKind::new("example.com", kind)).collect();
-        let live = Live { objects: stored.collect(), unserved, ..Live::default() };
-        inputs.live = &live;
-        let stage = stage(&inputs);
-        let changes = diff(&stage, &BTreeMap::new(), &live, "us");
-        let history = History { record: Some(record.clone()), ..History::default() };
-        decide(&Situation {
-            declared: &Declared::Broken { last: None, revision: None, reason: String::new() },
-            history: &history,
-            stable: None,
-            target: Some(&target),
-            next: None,
-            previous: None,
-            stage: &stage,
-            changes: &changes,
-            live: &live,
-            neighbours: &Neighbours::default(),
-            failures: &BTreeMap::new(),
-            is_mirrored: true,
-            now: Timestamp::from_second(1).expect("in range"),
-        })
+        sync.decide(&Live { objects: stored.collect(), unserved, ..Live::default() }, 1)
     }
 
     /// Names in the order they go out, `|` before what needs the success of what stands before it, `/` before what does not.

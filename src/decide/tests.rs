@@ -234,7 +234,15 @@ fn a_release_that_the_server_would_refuse_waits_while_stable_is_looked_after() {
         _ => None,
     });
     assert_eq!(applied.collect::<Vec<_>>(), ["shared"], "what is missing of Stable is put back, and nothing else");
-    assert!(decision.wake_at.is_some_and(|at| at <= super::TRY_AGAIN.after(tried.at)));
+    assert!(decision.wake_at.is_some_and(|at| at <= super::tried_again_at(&tried)));
+
+    let failure = Some("no answer in time".to_owned());
+    case.rehearsal = Some(Rehearsal { refused: Vec::new(), failure, ..tried.clone() });
+    let decision = case.decide();
+    assert!(
+        decision.record.is_none() && decision.wake_at < Some(super::tried_again_at(&tried)),
+        "it is asked again soon"
+    );
 
     // Another version's trial says nothing of this one.
     case.rehearsal = Some(Rehearsal { target: Digest([1; 32]), ..tried.clone() });
