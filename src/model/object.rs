@@ -251,4 +251,16 @@ mod tests {
         let body = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}});
         assert_eq!(Object::from_value(&ClusterName::local(), body), Err(ObjectError::MissingField("metadata.name")));
     }
+
+    #[test]
+    fn what_every_event_asks_is_answered_without_waking_the_object() {
+        let body = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u",
+            "resourceVersion": "7", "annotations": {ANNOTATION_OWNER: "us"}, "labels": {LABEL_APPLICATION: "web"}}});
+        let mut object = Object::from_value(&ClusterName::local(), body).expect("well formed");
+        object.body.rest();
+        assert_eq!((object.uid(), object.resource_version()), ("u", "7"));
+        assert_eq!((object.annotation(ANNOTATION_OWNER), object.label(LABEL_APPLICATION)), (Some("us"), Some("web")));
+        assert!(object.body.is_resting());
+        assert_eq!(object.label("other"), None);
+    }
 }
