@@ -1,7 +1,7 @@
 //! The real agent in a simulated world: crashes at every write and at every pair of writes, thousands of seeded stories
 //! with faults, and planted bugs that must be found. What must hold is checked after every write by code of its own.
 //!
-//! `TIDEGATE_SEEDS=n` tells so many stories, `TIDEGATE_SEED=n` only that one, `TIDEGATE_STORY=file` the one in the file.
+//! `TIDEGATE_SEEDS=n` tells so many stories (`TIDEGATE_FIRST_SEED=n` goes on with one), `TIDEGATE_SEED=n` only that one, `TIDEGATE_STORY=file` the one in the file.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a story came to is told where the test runs")]
 
@@ -28,6 +28,8 @@ use self::telling::{Told, tell};
 const FOCUSED_SEEDS: u64 = 25;
 /// Stories told in `make test`; `make soak SEEDS=n` tells more.
 const SEEDS: u64 = 4_000;
+/// A long run says how far it is each time that so many stories are told.
+const TOLD_EVERY: u64 = 10_000;
 /// Failing stories that are shrunk and printed: more say nothing new.
 const PRINTED_MAX: usize = 3;
 
@@ -51,6 +53,7 @@ pub(crate) fn tell_all(
     failures_max: usize,
     tally: &Tally,
 ) -> Vec<(Story, Told)> {
+    let started = std::time::Instant::now();
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -64,12 +67,15 @@ pub(crate) fn tell_all(
                     }
                     let story = Story::focused(seed, focus);
                     let told = tell(&story);
-                    tally.stories.fetch_add(1, Ordering::Relaxed);
+                    let stories = tally.stories.fetch_add(1, Ordering::Relaxed) + 1;
                     tally.rollouts.fetch_add(told.rollouts, Ordering::Relaxed);
                     tally.commits.fetch_add(told.commits, Ordering::Relaxed);
                     tally
                         .faults
                         .fetch_add(told.struck.values().map(|struck| struck.len() as u64).sum(), Ordering::Relaxed);
+                    if stories.is_multiple_of(TOLD_EVERY) {
+                        println!("{tally:?} in {:?}", started.elapsed());
+                    }
                     if let Some(violation) = told.violations.first() {
                         eprintln!("seed {seed}: {}: {}", violation.rule, violation.what);
                         failed.lock().expect("no teller panics").push((story, told));
@@ -119,7 +125,7 @@ fn what_must_hold_holds_in_seeded_stories() {
     }
     let seeds = match number("TIDEGATE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TIDEGATE_SEEDS").unwrap_or(SEEDS),
+        None => number("TIDEGATE_FIRST_SEED").unwrap_or(0)..number("TIDEGATE_SEEDS").unwrap_or(SEEDS),
     };
     let tally = Tally::default();
     let started = std::time::Instant::now();
@@ -144,6 +150,20 @@ fn what_must_hold_holds_in_focused_stories() {
         println!("{focus:?}: {tally:?}");
         let reports: Vec<String> = failed.iter().take(1).map(|(story, told)| report(story, told)).collect();
         assert!(failed.is_empty(), "{focus:?}: {}", reports.join("\n"));
+    }
+}
+
+/// Each file is a story that seeds told and that broke a rule once, as small as it goes.
+#[test]
+fn what_must_hold_holds_in_stories_that_broke_it_once() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/found");
+    let files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the folder is there").map(|it| it.expect("a file")).collect();
+    assert!(!files.is_empty(), "{} holds stories", folder.display());
+    for file in files {
+        let text = std::fs::read_to_string(file.path()).expect("the story can be read");
+        let told = tell(&serde_json::from_str(&text).expect("the story can be told"));
+        assert_eq!(told.violations, Vec::new(), "{}\n{}", file.path().display(), told.narration());
     }
 }
 

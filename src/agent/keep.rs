@@ -1,6 +1,6 @@
 //! Durable state: the record in the custom resource, and kept Releases. Every write carries what it was based on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -18,9 +18,13 @@ use crate::world::{ApiError, Part, Preconditions, Scope, World};
 
 /// Brings the Releases that the record refers to into memory, and a lost record back from what the cluster shows. An
 /// error means that it cannot be told whether there was a record: such an app must not be taken for a new one.
-pub(super) async fn load<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
+pub(super) async fn load<W: World>(
+    context: &Context<W>,
+    app: &mut App,
+    seen: &mut BTreeMap<ObjectKey, Object>,
+) -> Result<(), ApiError> {
     if app.history.record.is_none() && app.unusable.is_none() && !is_planted(Mutant::FirstSyncAfterLoss) {
-        recover::recover(context, app).await?;
+        recover::recover(context, app, seen).await?;
     }
     if app.is_rolling() && !app.knows_kept {
         // After a restart: which Releases are kept is needed to drop the oldest ones later.

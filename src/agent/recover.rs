@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{App, Context, keep};
+use serde_json::Value;
+
+use super::{App, Context, keep, sight};
 use crate::model::marks::{
     ANNOTATION_CONTENT, ANNOTATION_KICK, ANNOTATION_OWNER, ANNOTATION_RELEASE, LABEL_APPLICATION,
 };
@@ -14,8 +16,13 @@ use crate::stage::{is_deployment, is_hook, waits_for_batches};
 use crate::store;
 use crate::world::{ApiError, Scope, World};
 
-/// Fills in the record of an app that has none, when live objects tell what it must have been.
-pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Result<(), ApiError> {
+/// Fills in the record of an app that has none, when live objects tell what it must have been, and `seen` with what
+/// turned out to belong to it: this pass asked the cache for nothing of that, and would take it for gone.
+pub(super) async fn recover<W: World>(
+    context: &Context<W>,
+    app: &mut App,
+    seen: &mut BTreeMap<ObjectKey, Object>,
+) -> Result<(), ApiError> {
     let (Some(next), Declared::Ready { target, .. }) = (app.next.clone(), app.declared.clone()) else { return Ok(()) };
     let mut live = BTreeMap::new();
     for (key, object) in next.objects.iter().filter(|(key, _)| is_deployment(key) || waits_for_batches(key)) {
@@ -54,6 +61,12 @@ pub(super) async fn recover<W: World>(context: &Context<W>, app: &mut App) -> Re
     let mut inventory: Inventory =
         of_release(&release).map(|(key, object)| (key.clone(), object.version.clone())).collect();
     add_leftovers(context, app, &kept, &mut inventory).await?;
+    add_marked(context, app, &next, &mut inventory).await?;
+    for (key, version) in inventory.iter().filter(|(key, _)| !next.objects.contains_key(*key)) {
+        if let Some(live) = context.world.get(key, version).await? {
+            seen.insert(key.clone(), sight::without_data(live));
+        }
+    }
     let record =
         Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
     app.releases.insert(stable, Arc::new(release));
@@ -112,16 +125,40 @@ async fn add_leftovers<W: World>(
                 continue;
             }
             let live = context.world.get(key, &object.version).await?;
-            let is_ours = |live: Object| {
-                live.annotation(ANNOTATION_OWNER) == Some(context.owner.as_str())
-                    && live.label(LABEL_APPLICATION) == Some(app.name.as_str())
-            };
-            if live.is_some_and(is_ours) {
+            if live.is_some_and(|live| is_ours(context, app, &live)) {
                 inventory.insert(key.clone(), object.version.clone());
             }
         }
     }
     Ok(())
+}
+
+/// Adds what stands under our marks beside what Git declares, of the same kinds and in the same places: a first sync that
+/// failed is kept nowhere, and may have brought more than the next. Secrets are not listed: nobody gave us that right.
+async fn add_marked<W: World>(
+    context: &Context<W>,
+    app: &App,
+    next: &Release,
+    inventory: &mut Inventory,
+) -> Result<(), ApiError> {
+    let scope = |(key, object): (&ObjectKey, &Object)| Scope {
+        kind: key.kind.clone(),
+        version: object.version.clone(),
+        namespace: Some(key.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+    };
+    let scopes: BTreeSet<Scope> = of_release(next).filter(|(key, _)| !sight::is_secret(key)).map(scope).collect();
+    for scope in scopes {
+        let listed = context.world.list(&scope, &format!("{LABEL_APPLICATION}={}", app.name)).await?;
+        for live in listed.items.into_iter().filter(|live| is_ours(context, app, live)) {
+            inventory.entry(live.key).or_insert_with(|| scope.version.clone());
+        }
+    }
+    Ok(())
+}
+
+fn is_ours<W>(context: &Context<W>, app: &App, live: &Object) -> bool {
+    live.annotation(ANNOTATION_OWNER) == Some(context.owner.as_str())
+        && live.label(LABEL_APPLICATION) == Some(app.name.as_str())
 }
 
 /// Makes Stable's Release from what runs, when it is kept nowhere: an agent that ended right after a first sync had not
@@ -136,7 +173,7 @@ pub(super) async fn rebuild_stable<W: World>(context: &Context<W>, app: &mut App
                 if let Some(mut body) = ownership::applied(&live).map(without_marks) {
                     // A template that others have a part in is taken as it runs: what stood there before is not known.
                     if ownership::is_template_shared(&live) {
-                        body["spec"]["template"] = live.body["spec"]["template"].clone();
+                        body["spec"]["template"] = without_twins(&live.body["spec"]["template"]);
                     }
                     objects.insert(key.clone(), live.with_body(body));
                 }
@@ -154,13 +191,34 @@ pub(super) async fn rebuild_stable<W: World>(context: &Context<W>, app: &mut App
     app.releases.insert(stable.digest, Arc::new(release));
 }
 
+/// A pod template that can be applied: of several items of one name, which only an update may make, the last, as the
+/// kubelet reads them.
+fn without_twins(template: &Value) -> Value {
+    match template {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), without_twins(value))).collect())
+        }
+        Value::Array(items) => {
+            let name = |item: &Value| match item.get("containerPort") {
+                Some(port) => Some((port.clone(), item.get("protocol").cloned().unwrap_or_else(|| "TCP".into()))),
+                None => Some((item.get("name")?.clone(), Value::Null)),
+            };
+            let is_last = |(index, item): &(usize, &Value)| {
+                name(item).is_none_or(|it| !items[index + 1..].iter().any(|later| name(later).as_ref() == Some(&it)))
+            };
+            Value::Array(items.iter().enumerate().filter(is_last).map(|(_, item)| without_twins(item)).collect())
+        }
+        other => other.clone(),
+    }
+}
+
 /// What was applied, as it was declared: our marks are put on anew with each stage.
-fn without_marks(mut body: serde_json::Value) -> serde_json::Value {
+fn without_marks(mut body: Value) -> Value {
     for (field, marks) in [
         ("annotations", &[ANNOTATION_OWNER, ANNOTATION_CONTENT, ANNOTATION_RELEASE, ANNOTATION_KICK][..]),
         ("labels", &[LABEL_APPLICATION][..]),
     ] {
-        let Some(map) = body["metadata"].get_mut(field).and_then(serde_json::Value::as_object_mut) else { continue };
+        let Some(map) = body["metadata"].get_mut(field).and_then(Value::as_object_mut) else { continue };
         map.retain(|name, _| !marks.contains(&name.as_str()));
         if map.is_empty() {
             body["metadata"].as_object_mut().map(|metadata| metadata.remove(field));
@@ -206,4 +264,25 @@ fn as_declared(live: &Object, declared: Option<&Object>) -> Object {
         }
     }
     declared.with_body(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_items_that_cannot_be_told_apart_the_last_is_kept() {
+        let container = |env: Value, ports: Value| json!({"spec": {"containers": [{"name": "a", "env": env, "ports": ports}, {"name": "b"}], "tolerations": [{"key": "x"}, {"key": "x"}]}});
+        let given = container(
+            json!([{"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}]),
+            json!([{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP", "name": "http"}]),
+        );
+        let kept = container(
+            json!([{"name": "B"}, {"name": "A", "value": "2"}]),
+            json!([{"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP", "name": "http"}]),
+        );
+        assert_eq!(without_twins(&given), kept);
+    }
 }

@@ -41,9 +41,27 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     pub(super) app: Option<Box<App>>,
+    /// The Application resource, newer than the app may know it.
     pub(super) stored: Option<Object>,
+    /// In which resourceVersion somebody deleted the Application resource.
+    pub(super) deleted: Option<String>,
     /// When its last pass ended.
     pub(super) passed_at: Option<Timestamp>,
+}
+
+impl Slot {
+    /// Tells the app what watches have shown of its Application resource, unless an answer to a write has shown more.
+    fn deliver(&mut self, app: &mut App) {
+        let is_news =
+            |version: &str, app: &App| app.object.as_ref().is_none_or(|it| is_newer(version, it.resource_version()));
+        if let Some(version) = self.deleted.take().filter(|version| is_news(version, app)) {
+            tracing::debug!(application = %app.name, %version, "the Application resource was deleted");
+            (app.object, app.status) = (None, None);
+        }
+        if let Some(object) = self.stored.take().filter(|object| is_news(object.resource_version(), app)) {
+            keep::take(app, object);
+        }
+    }
 }
 
 /// The scheduler.
@@ -261,12 +279,7 @@ impl<W: World + 'static> Scheduler<W> {
             return;
         };
         let Some(mut app) = slot.app.take() else { return };
-        if let Some(object) = slot.stored.take() {
-            let known = app.object.as_ref().map(Object::resource_version).unwrap_or_default();
-            if is_newer(object.resource_version(), known) {
-                keep::take(&mut app, object);
-            }
-        }
+        slot.deliver(&mut app);
         self.declare(&mut app);
         app.neighbours = self.neighbours(&app);
         let keys = app.keys();

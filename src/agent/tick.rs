@@ -32,9 +32,9 @@ pub struct Passed {
 }
 
 /// Passes once over `app`. `seen` is what watches have shown of its objects.
-pub async fn tick<W: World>(context: &Context<W>, mut app: App, seen: BTreeMap<ObjectKey, Object>) -> Passed {
+pub async fn tick<W: World>(context: &Context<W>, mut app: App, mut seen: BTreeMap<ObjectKey, Object>) -> Passed {
     let now = context.world.now();
-    let loaded = keep::load(context, &mut app).await; //                            edge
+    let loaded = keep::load(context, &mut app, &mut seen).await; //                 edge
     let (live, mut trace) = sight::observe(context, &app, loaded, seen, now).await; // edge
     if live.unreadable.is_none() {
         app.attend(now);

@@ -184,7 +184,10 @@ impl<W: World + 'static> Scheduler<W> {
         }
         match self.cache.get(key).cloned() {
             Some(object) => self.application_stored(object),
-            None => self.application_deleted(&AppName::from(key.name.as_str())),
+            None => {
+                let listed = self.cache.resource_version(scope).unwrap_or_default().to_owned();
+                self.application_deleted(&AppName::from(key.name.as_str()), &listed);
+            }
         }
     }
 
@@ -192,8 +195,12 @@ impl<W: World + 'static> Scheduler<W> {
     fn application_changed(&mut self, scope: &Scope, change: Change) {
         self.cache.fold(scope, change.clone());
         match change {
+            // One that was deleted since stays so.
+            Change::Stored(object) if self.cache.get(&object.key).is_none() => {}
             Change::Stored(object) => self.application_stored(object),
-            Change::Deleted(object) => self.application_deleted(&AppName::from(object.key.name.as_str())),
+            Change::Deleted(object) => {
+                self.application_deleted(&AppName::from(object.key.name.as_str()), object.resource_version());
+            }
             Change::Bookmark(_) => {}
         }
     }
@@ -219,12 +226,10 @@ impl<W: World + 'static> Scheduler<W> {
         self.wake(&name, Timestamp::UNIX_EPOCH);
     }
 
-    fn application_deleted(&mut self, name: &AppName) {
+    fn application_deleted(&mut self, name: &AppName, resource_version: &str) {
         let Some(slot) = self.slots.get_mut(name) else { return };
-        if let Some(app) = &mut slot.app {
-            app.object = None;
-            app.status = None;
-        }
+        slot.stored.take_if(|stored| !is_newer(stored.resource_version(), resource_version));
+        slot.deleted = Some(resource_version.to_owned());
         self.wake(name, Timestamp::UNIX_EPOCH);
     }
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Draft, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
-    Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, Position, Release,
-    ReleaseRef, Rollout, Timestamp, WaveRecord,
+    Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, ObjectKey, Position,
+    Release, ReleaseRef, Rollout, Timestamp, WaveRecord,
 };
 use crate::observe::Rehearsal;
-use crate::stage::{is_hook, moving, trailing};
+use crate::stage::{is_deployment, is_hook, moving, trailing, waits_for_batches};
 use crate::status::Phase;
 
 /// What could not be read is read again after this.
@@ -177,6 +177,10 @@ pub(super) fn begin(
     next: &Release,
 ) {
     let has_template_change = !moving(stable, next).is_empty() || !trailing(stable, next).is_empty();
+    if !has_template_change && next.objects.keys().any(|key| is_lost(key, stable, draft)) {
+        // There is nothing to go back to.
+        return start_first_sync(draft, application, target, next);
+    }
     let has_completed = draft.record.completed.contains(&target.digest);
     let lane = match (has_template_change, has_completed) {
         (false, _) => Lane::Direct,
@@ -189,9 +193,19 @@ pub(super) fn begin(
         .iter()
         .filter(|(_, object)| !is_hook(object))
         .map(|(key, _)| key)
-        .filter(|key| !stable.objects.contains_key(*key) && !draft.record.inventory.contains_key(*key));
+        .filter(|key| !stable.objects.contains_key(*key))
+        .filter(|key| !draft.record.inventory.contains_key(*key));
     let added: BTreeSet<_> = added.cloned().collect();
     put(draft, application, target, next, lane, position, added, Vec::new());
+}
+
+/// Whether a workload is gone of which Stable knows nothing: its Release was kept nowhere and had to be made from what
+/// ran, when somebody had deleted this already.
+fn is_lost(key: &ObjectKey, stable: &Release, draft: &Draft<'_>) -> bool {
+    let live = draft.s.live;
+    let is_gone = !live.objects.contains_key(key) && !live.unserved.contains(&key.kind);
+    let runs_pods = is_deployment(key) || waits_for_batches(key);
+    runs_pods && is_gone && !stable.objects.contains_key(key) && draft.record.inventory.contains_key(key)
 }
 
 fn start_first_sync(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef, next: &Release) {
@@ -208,7 +222,7 @@ fn put(
     next: &Release,
     lane: Lane,
     position: Position,
-    added: BTreeSet<crate::model::ObjectKey>,
+    added: BTreeSet<ObjectKey>,
     waves: Vec<WaveRecord>,
 ) {
     let record = &mut draft.record;

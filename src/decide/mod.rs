@@ -113,7 +113,8 @@ pub struct Decision {
     pub actions: Vec<Action>,
     /// What to say.
     pub report: Report,
-    /// Whether a person keeps the rollout from going on: that time counts against no limit.
+    /// Whether a person, or a Release that cannot be read, keeps the rollout from going on: that time counts against no
+    /// limit.
     pub is_waiting: bool,
     /// When to look again without being told to.
     pub wake_at: Option<Timestamp>,

@@ -32,16 +32,12 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
             let reason = "its Release was lost in a restart before it was kept, and a newer commit is there".to_owned();
             return transitions::end(draft, PastOutcome::Held, reason);
         }
-        let version = &rollout.target.version;
-        return draft
-            .blocked(format!("the kept Release of version {version} cannot be read; the cluster is left as it is"));
+        return without_release(draft, &format!("of version {}", rollout.target.version));
     }
     if draft.s.stable.is_none() && rollout.lane != Lane::FirstSync {
         // Without Stable nothing can be staged: neither what stays nor what is gone back to is known.
         let version = draft.record.stable.as_ref().map_or("", |stable| stable.version.as_str());
-        return draft.blocked(format!(
-            "the kept Release of Stable, version {version}, cannot be read; the cluster is left as it is"
-        ));
+        return without_release(draft, &format!("of Stable, version {version},"));
     }
     if hooks::tidy(draft, &rollout) {
         return;
@@ -63,6 +59,12 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
             }
         }
     }
+}
+
+/// A Release that cannot be read says nothing of how its pods do: that time does not count.
+fn without_release(draft: &mut Draft<'_>, which: &str) {
+    draft.is_waiting = true;
+    draft.blocked(format!("the kept Release {which} cannot be read; the cluster is left as it is"));
 }
 
 /// What Git asks for now, when it is known and not held.

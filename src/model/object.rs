@@ -180,10 +180,13 @@ impl Object {
             return self.body.pointer(pointer);
         }
         // `Value::pointer` allocates twice for each part, to take escapes out that ours do not have.
-        pointer.split('/').skip(1).try_fold(&*self.body, |value, part| match value {
-            Value::Object(fields) => fields.get(part),
-            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        pointer.as_bytes().split(|byte| *byte == b'/').skip(1).try_fold(&*self.body, |value, part| {
+            let part = std::str::from_utf8(part).ok()?;
+            match value {
+                Value::Object(fields) => fields.get(part),
+                Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            }
         })
     }
 

@@ -17,6 +17,27 @@ pub struct Cache {
 struct Collection {
     resource_version: String,
     objects: BTreeMap<ObjectKey, Object>,
+    /// Objects that went since the last list, each with the resourceVersion in which it did: an event that comes late
+    /// does not bring them back.
+    gone: BTreeMap<ObjectKey, String>,
+}
+
+/// So many objects that went are remembered, of each collection.
+const GONE_MAX: usize = 1024;
+
+impl Collection {
+    fn note_gone(&mut self, key: &ObjectKey, resource_version: &str) {
+        if self.gone.len() >= GONE_MAX {
+            self.gone.clear();
+        }
+        self.gone.insert(key.clone(), resource_version.to_owned());
+    }
+
+    fn follow(&mut self, resource_version: &str) {
+        if is_newer(resource_version, &self.resource_version) {
+            resource_version.clone_into(&mut self.resource_version);
+        }
+    }
 }
 
 /// What folding one change came to.
@@ -79,7 +100,8 @@ impl Cache {
                 changed.push((key, Some(known)));
             }
         }
-        self.scopes.insert(scope.clone(), Collection { resource_version: resource_version.to_owned(), objects });
+        let resource_version = resource_version.to_owned();
+        self.scopes.insert(scope.clone(), Collection { resource_version, objects, gone: BTreeMap::new() });
         changed
     }
 
@@ -97,21 +119,24 @@ impl Cache {
                 Folded::Known
             }
             Change::Stored(object) => {
-                if is_newer(object.resource_version(), &collection.resource_version) {
-                    object.resource_version().clone_into(&mut collection.resource_version);
+                collection.follow(object.resource_version());
+                let known = collection.objects.get(&object.key).map(Object::resource_version);
+                let known = known.or_else(|| collection.gone.get(&object.key).map(String::as_str));
+                if known.is_some_and(|known| !is_newer(object.resource_version(), known)) {
+                    return Folded::Known;
                 }
-                match collection.objects.get(&object.key) {
-                    Some(known) if !is_newer(object.resource_version(), known.resource_version()) => Folded::Known,
-                    _ => Folded::News(collection.objects.insert(object.key.clone(), object)),
-                }
+                collection.gone.remove(&object.key);
+                Folded::News(collection.objects.insert(object.key.clone(), object))
             }
             Change::Deleted(object) => {
-                if is_newer(object.resource_version(), &collection.resource_version) {
-                    object.resource_version().clone_into(&mut collection.resource_version);
+                collection.follow(object.resource_version());
+                let known = collection.objects.get(&object.key).map(Object::resource_version);
+                if known.is_some_and(|known| is_newer(known, object.resource_version())) {
+                    return Folded::Known;
                 }
-                match collection.objects.get(&object.key) {
-                    Some(known) if is_newer(known.resource_version(), object.resource_version()) => Folded::Known,
-                    Some(_) => Folded::News(collection.objects.remove(&object.key)),
+                collection.note_gone(&object.key, object.resource_version());
+                match collection.objects.remove(&object.key) {
+                    Some(known) => Folded::News(Some(known)),
                     None => Folded::Known,
                 }
             }
@@ -146,6 +171,7 @@ impl Cache {
             let is_that_old = |object: &Object| !is_newer(object.resource_version(), known);
             if collection.objects.get(key).is_some_and(is_that_old) {
                 collection.objects.remove(key);
+                collection.note_gone(key, known);
             }
         }
     }
@@ -231,6 +257,19 @@ mod tests {
         cache.remove(&y, "5");
         assert_eq!(cache.get(&x), None);
         assert_eq!(cache.get(&y).map(Object::resource_version), Some("12"));
+    }
+
+    #[test]
+    fn an_event_that_comes_late_brings_nothing_back() {
+        let mut cache = Cache::default();
+        cache.replace(&scope(), vec![object("x", "4")], "9");
+        cache.fold(&scope(), Change::Deleted(object("x", "12")));
+        assert_eq!(cache.fold(&scope(), Change::Stored(object("x", "10"))), Folded::Known);
+        assert_eq!(cache.get(&object("x", "0").key), None);
+        assert_eq!(cache.fold(&scope(), Change::Stored(object("x", "13"))), Folded::News(None));
+        // A deletion that overtook the creation.
+        cache.fold(&scope(), Change::Deleted(object("y", "15")));
+        assert_eq!(cache.fold(&scope(), Change::Stored(object("y", "14"))), Folded::Known);
     }
 
     #[test]

@@ -134,9 +134,12 @@ pub fn foreign_in_template(live: &Object, staged: &Object, tolerated: &Tolerated
     if is_planted(Mutant::ToleratesAdditions) {
         return Vec::new();
     }
+    // What is left of two items of one key, once the other is taken out, is ours by that update: not by an apply.
     let is_other = |entry: &&Value| {
         let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
-        manager != FIELD_MANAGER && !tolerated.managers.contains(manager) && entry.get("subresource").is_none()
+        let is_applied = entry.get("operation").and_then(Value::as_str) == Some("Apply");
+        let is_fine = manager == FIELD_MANAGER && is_applied || tolerated.managers.contains(manager);
+        !is_fine && entry.get("subresource").is_none()
     };
     let mut found = Vec::new();
     for entry in entries(live).filter(is_other) {
@@ -236,35 +239,44 @@ fn entries(live: &Object) -> impl Iterator<Item = &Value> {
 /// Walks what another manager owns beside what we state, and collects what is theirs alone.
 fn foreign(theirs: &Map<String, Value>, stated: &Value, body: &Value, at: &str, found: &mut Vec<String>) {
     for (step, child) in theirs.iter().filter(|(step, _)| *step != ".") {
-        let Some((part, value)) = descend(step, body) else { continue };
-        let pointer = format!("{at}/{part}");
-        match (descend(step, stated), child.as_object()) {
-            (None, _) => found.push(pointer),
-            (Some((_, stated)), Some(child)) => foreign(child, stated, value, &pointer, found),
-            (Some(_), None) => {}
+        let places = places(step, body);
+        // A list may hold a key twice. Which of the two is ours does not matter: an apply gives it our value.
+        let (ours, alone) = match descend(step, stated) {
+            Some((_, stated)) => (places.first().map(|place| (place, stated)), places.get(1..).unwrap_or_default()),
+            None => (None, places.as_slice()),
+        };
+        found.extend(alone.iter().map(|(part, _)| format!("{at}/{part}")));
+        if let (Some(((part, value), stated)), Some(child)) = (ours, child.as_object()) {
+            foreign(child, stated, value, &format!("{at}/{part}"), found);
         }
     }
 }
 
-/// Where one step of a field path leads: the part of a JSON pointer, and the value there.
+/// Where one step of a field path leads: the part of a JSON pointer, and the value there. Of several, the first.
 fn descend<'a>(step: &str, body: &'a Value) -> Option<(String, &'a Value)> {
+    places(step, body).into_iter().next()
+}
+
+/// Where one step of a field path leads. Items of a list that cannot be told apart share theirs.
+fn places<'a>(step: &str, body: &'a Value) -> Vec<(String, &'a Value)> {
     if let Some(field) = step.strip_prefix("f:") {
-        return Some((field.replace('~', "~0").replace('/', "~1"), body.get(field)?));
+        let value = body.get(field);
+        return value.map(|value| (field.replace('~', "~0").replace('/', "~1"), value)).into_iter().collect();
     }
-    let items = body.as_array()?;
-    let index = if let Some(key) = step.strip_prefix("k:") {
-        let key: Map<String, Value> = serde_json::from_str(key).ok()?;
+    let items = body.as_array().into_iter().flatten().enumerate();
+    let of = |(index, item): (usize, &'a Value)| (index.to_string(), item);
+    if let Some(key) = step.strip_prefix("k:") {
+        let Ok(key) = serde_json::from_str::<Map<String, Value>>(key) else { return Vec::new() };
         // A key field that is defaulted (a port's protocol) need not be stated.
         let is_same =
             |item: &Value| key.iter().all(|(field, value)| item.get(field).is_none_or(|stated| stated == value));
-        items.iter().position(is_same)?
+        items.filter(|(_, item)| is_same(item)).map(of).collect()
     } else if let Some(value) = step.strip_prefix("v:") {
-        let value: Value = serde_json::from_str(value).ok()?;
-        items.iter().position(|item| *item == value)?
+        let Ok(value) = serde_json::from_str::<Value>(value) else { return Vec::new() };
+        items.filter(|(_, item)| **item == value).map(of).collect()
     } else {
-        return None;
-    };
-    Some((index.to_string(), &items[index]))
+        Vec::new()
+    }
 }
 
 /// Orders pointers so that higher indexes and deeper paths come last.
@@ -326,6 +338,32 @@ mod tests {
             &["/spec/template/metadata/annotations"],
         );
         check(&json!({"f:spec": {"f:replicas": {}}}), &[]);
+    }
+
+    #[test]
+    fn items_of_one_key_are_all_found() {
+        let of = |first: &Value, manager: &str, names: [&str; 2], found: &[&str]| {
+            let mut live = live(first);
+            let mut body = (*live.body).clone();
+            body["metadata"]["managedFields"][1]["manager"] = json!(manager);
+            let env = |name: &&str| json!({"name": name, "value": "x"});
+            body["spec"]["template"]["spec"]["containers"][0]["env"] =
+                ["A"].iter().chain(&names).map(env).collect::<Vec<_>>().into();
+            live = live.with_body(body);
+            let staged = json!({"spec": {"template": {"spec": {"containers": [
+                {"name": "web", "image": "x", "env": [{"name": "A", "value": "1"}]}]}}}});
+            assert_eq!(foreign_in_template(&live, &live.with_body(staged), &Tolerated::default()), found);
+        };
+        let owned = |name: &str| {
+            let item = json!({format!("k:{{\"name\":\"{name}\"}}"): {}});
+            json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {"f:env": item}}}}}})
+        };
+        let [first, second] = [1, 2].map(|index| format!("/spec/template/spec/containers/0/env/{index}"));
+        of(&owned("B"), "kubectl-edit", ["B", "B"], &[&second, &first]);
+        // What is left of them is our own update's.
+        of(&owned("B"), "tidegate", ["B", "C"], &[&first]);
+        // A twin of what we state goes, and we keep ours.
+        of(&owned("A"), "kubectl-edit", ["A", "C"], &[&first]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What others do to our objects, one thing at a time: what we put back, what we leave alone, and how many writes that
 //! takes. `docs/reference/drift.md` is this file as a table for users.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::fixture::{AppFixture, config_map};
 use crate::support::log::Mark;
@@ -106,15 +106,6 @@ fn what_takes_a_declared_value_away_is_put_back() {
                 applies: (1, 1),
             },
             Disturbance {
-                name: "a workload is scaled whose replicas Git states",
-                act: |story| drop(story.kubectl("scale deployment web --replicas=5")),
-                end: |state| {
-                    state.deployment("web").is_some_and(|web| web["spec"]["replicas"] == 2)
-                        && state.runs("web", "1.0.0", 2)
-                },
-                applies: (1, 2),
-            },
-            Disturbance {
                 name: "an item of a list is removed",
                 act: |story| {
                     let patch = r#"[{"op":"remove","path":"/spec/ports/0"}]"#;
@@ -158,6 +149,79 @@ fn what_takes_a_declared_value_away_is_put_back() {
         ],
     );
     story.observer.log().assert_untouched(start, "1.0.0");
+
+    // Last, since pods that came and were ready before we answered are as good as the ones that were there: which of
+    // them leave is for the ReplicaSet controller to say.
+    let scaled = Disturbance {
+        name: "a workload is scaled whose replicas Git states",
+        act: |story| drop(story.kubectl("scale deployment web --replicas=5")),
+        end: |state| {
+            state.deployment("web").is_some_and(|web| web["spec"]["replicas"] == 2) && state.runs("web", "1.0.0", 2)
+        },
+        applies: (1, 2),
+    };
+    check(&story, &[scaled]);
+}
+
+/// Whether the container has these variables.
+fn has_variables(state: &State, variables: &[(&str, &str)]) -> bool {
+    let expected: Vec<Value> = variables.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    state.deployment("web").is_some_and(|web| {
+        web["spec"]["template"]["spec"]["containers"][0]["env"] == Value::from(expected)
+            && state.runs("web", "1.0.0", 2)
+    })
+}
+
+/// Adds a variable to the container by JSON patch, as somebody with an editor does.
+fn add_variables(story: &Story, variables: &[(&str, &str)]) {
+    let operation = |(name, value): &(&str, &str)| json!({"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": name, "value": value}});
+    let operations: Vec<Value> = variables.iter().map(operation).collect();
+    story.kubectl(&format!("patch deployment web --type=json -p {}", Value::from(operations)));
+}
+
+#[test]
+fn a_variable_that_is_there_twice_is_taken_out() {
+    let mut story = Story::begin("twice");
+    AppFixture::new("web").replicas(2).write(&story.repo, &story.namespace);
+    story.repo.edit(
+        "manifests/web/deployment.yaml",
+        "        ports:\n",
+        "        env:\n        - name: OURS\n          value: x\n        ports:\n",
+    );
+    story.repo.commit_and_push("web 1.0.0");
+    story.start_agent();
+    story.wait_settled("web", "1.0.0");
+    check(
+        &story,
+        &[
+            Disturbance {
+                name: "a variable is added twice",
+                act: |story| add_variables(story, &[("THEIRS", "1"), ("THEIRS", "2")]),
+                end: |state| has_variables(state, &[("OURS", "x")]),
+                // Taken out by patch.
+                applies: (0, 0),
+            },
+            Disturbance {
+                name: "a declared variable is added once more",
+                act: |story| add_variables(story, &[("OURS", "y")]),
+                end: |state| has_variables(state, &[("OURS", "x")]),
+                applies: (0, 1),
+            },
+        ],
+    );
+
+    // That we own it by more than an apply now does not keep it when Git takes it away.
+    let path = "manifests/web/deployment.yaml";
+    story.repo.edit(
+        path,
+        "        env:\n        - name: OURS\n          value: x\n        ports:\n",
+        "        ports:\n",
+    );
+    story.repo.commit_and_push("no variable");
+    story.observer.wait("it is gone", |state| {
+        state.deployment("web").is_some_and(|web| web["spec"]["template"]["spec"]["containers"][0]["env"].is_null())
+    });
+    story.wait_settled("web", "1.0.0");
 }
 
 #[test]

@@ -19,6 +19,8 @@ const END_WITHIN: Millis = Millis::from_seconds(40 * 60);
 const HEALED_AFTER: Millis = Millis::from_seconds(13 * 60);
 /// Where watches lose nothing, what is under way when calm comes has been seen after this.
 const HEARD_AFTER: Millis = Millis::from_seconds(4 * 60);
+/// What looks settled for so long is: the answer to what was written last may be on its way.
+const SETTLED_FOR: Millis = Millis::from_seconds(10);
 /// For so long nothing may be written when all has settled.
 const QUIET_FOR: Millis = Millis::from_seconds(5 * 60);
 
@@ -58,7 +60,7 @@ pub(crate) fn tell(story: &Story) -> Told {
     let mut lines = Vec::new();
     let mut place = String::new();
     let calm_at = Millis(story.calm_after);
-    let mut settled_at = None;
+    let (mut settled_since, mut settled_at) = (None, None);
     let start = sim.now();
     let loses_events = ["DropEvent", "SwapEvent", "DelayEvent"].iter().any(|fault| story.faults.contains_key(*fault));
     let healed_at = Millis(calm_at.0 + if loses_events { HEALED_AFTER.0 } else { HEARD_AFTER.0 });
@@ -81,9 +83,12 @@ pub(crate) fn tell(story: &Story) -> Told {
         if !checkers.violations.is_empty() || !goes_on {
             break;
         }
-        if settled_at.is_none() && sim.elapsed() >= healed_at && is_settled(&checkers) {
-            settled_at = Some(sim.now());
-            until = Millis(sim.elapsed().0 + QUIET_FOR.0);
+        if settled_at.is_none() && sim.elapsed() >= healed_at {
+            settled_since = is_settled(&checkers).then(|| settled_since.unwrap_or(sim.now()));
+            if settled_since.is_some_and(|since| SETTLED_FOR.has_passed(since, sim.now())) {
+                settled_at = Some(sim.now());
+                until = Millis(sim.elapsed().0 + QUIET_FOR.0);
+            }
         }
     }
     let mut violations = std::mem::take(&mut checkers.violations);

@@ -18,7 +18,10 @@ pub(crate) fn is_settled(checkers: &Checkers) -> bool {
     match text(status, "/phase") {
         "Idle" => is_well && at.is_none(),
         // A first sync to a bad version whose record somebody deleted: what runs is taken for Stable, and is not well.
-        "Unhealthy" => at.is_none() && !is_good(text(application, "/record/stable/version")),
+        // Its progress deadline passes late, and then once more something is to be told.
+        "Unhealthy" => {
+            at.is_none() && !is_good(text(application, "/record/stable/version")) && has_come_to_an_end(checkers)
+        }
         "Held" => at.is_none_or(|at| at == "held"),
         "SourceFailed" => at.is_none(),
         // Scaled to nothing, or paused: that is for a person to end.
@@ -27,6 +30,15 @@ pub(crate) fn is_settled(checkers: &Checkers) -> bool {
         "Progressing" => text(status, "/why/fact").contains("cannot be read; the cluster is left as it is"),
         _ => false,
     }
+}
+
+/// Whether the Deployment controller has said its last word on the Deployment's progress.
+fn has_come_to_an_end(checkers: &Checkers) -> bool {
+    let conditions = checkers.standing().deployment().and_then(|it| it["status"]["conditions"].as_array());
+    conditions.is_none_or(|conditions| {
+        let mut progress = conditions.iter().filter(|condition| condition["type"] == "Progressing");
+        progress.all(|it| it["reason"] == "NewReplicaSetAvailable" || it["reason"] == "ProgressDeadlineExceeded")
+    })
 }
 
 /// Judges the end of a story: `settled_at` is when it settled, and `now` is long after.
@@ -65,7 +77,10 @@ pub(crate) fn judge(
         story.steps.iter().map(|(_, step)| step).rfind(|step| matches!(step, Step::Declare(_) | Step::Empty)),
         Some(Step::Empty)
     );
-    let is_asked = story.has(|step| matches!(step, Step::Request(_)));
+    // Putting Stable's image back by hand is `kubectl rollout undo`.
+    let is_undone = text(application, "/status/why/fact").contains("kubectl rollout undo")
+        && story.has(|step| matches!(step, Step::SetImage(_)));
+    let is_asked = is_undone || story.has(|step| matches!(step, Step::Request(_)));
     let phase = text(application, "/status/phase");
     let stable = text(application, "/record/stable/version");
     let last = last_declared(story);

@@ -58,6 +58,11 @@ impl Rollouts {
         let Some(after) = moment.after() else { return };
         let before = moment.before().unwrap_or(&nothing);
         self.has_run |= !text(after, "/status/stableDigest").is_empty();
+        // One that was deleted while no agent ran is made from what the cluster shows, which does not tell what failed.
+        let is_rebuilt = moment.before().is_none() && after["record"]["rollouts"] == 0;
+        if is_rebuilt && self.has_run {
+            self.failed.clear();
+        }
         let now = rollout(after);
         let was = rollout(before);
         // The same request twice is answered in the same words: that it is gone tells.
@@ -241,10 +246,19 @@ fn step(
     }
 }
 
-/// Whether the Deployment has too few pods for any wave but the last: none, or one that cannot make room in place.
+/// Whether what ran before its record was lost, and was adopted, ran the Target's template already.
+fn was_there(rollout: &Value, moment: &Moment<'_>) -> bool {
+    let runs = moment.standing.deployment().map(version);
+    text(moment.before().unwrap_or(&Value::Null), "/record/stable/version") == "adopted"
+        && runs == Some(text(rollout, "/target/version"))
+}
+
+/// Whether the Deployment has too few pods for any wave but the last: none, or one that cannot make room in place. Or
+/// nothing to move.
 fn has_no_waves(rollout: &Value, moment: &Moment<'_>) -> bool {
-    let n = moment.standing.deployment().map_or(0, |deployment| number(deployment, "/spec/replicas"));
-    n <= u32::from(rollout["plan"]["capacity"] == "inPlace")
+    let Some(deployment) = moment.standing.deployment() else { return true };
+    was_there(rollout, moment)
+        || number(deployment, "/spec/replicas") <= u32::from(rollout["plan"]["capacity"] == "inPlace")
 }
 
 /// A wave was passed: there must be evidence.
@@ -306,6 +320,7 @@ fn ended(was: &Value, after: &Value, moment: &Moment<'_>, was_ready: bool, found
                 if index != Some(last) {
                     found.push(("S3", format!("the rollout to {target} completed at wave {index:?} of {last}")));
                 } else if !was_ready
+                    && !was_there(was, moment)
                     && number(moment.standing.deployment().unwrap_or(&Value::Null), "/spec/replicas") > 0
                 {
                     found.push(("S2", format!("the rollout to {target} completed and its pods were never all Ready")));
