@@ -42,7 +42,7 @@ impl<W: World + 'static> Scheduler<W> {
 
     pub(super) fn start_read(&mut self, snapshot: Option<Snapshot>) {
         let Some(mut source) = self.source.take() else { return };
-        let known = self.declared_in.clone();
+        let (known, proven) = (self.declared_in.clone(), self.proven.clone());
         let (context, kinds, path) = (Arc::clone(&self.context), Arc::clone(&self.kinds), self.pace.path.clone());
         self.work.push(Box::pin(async move {
             let reading = Reading {
@@ -55,7 +55,7 @@ impl<W: World + 'static> Scheduler<W> {
             };
             let mut result = read(&mut source, &reading, snapshot.as_ref()).await.map_err(|error| error.to_string());
             if let (Ok(()), Some(snapshot)) = (&result, &snapshot)
-                && let Err(error) = observed::remember(&context, &snapshot.revision).await
+                && let Err(error) = observed::remember(&context, &snapshot.revision, proven.as_deref()).await
             {
                 let map = observed::SOURCE_MAP;
                 result = Err(format!(

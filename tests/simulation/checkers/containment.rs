@@ -69,7 +69,8 @@ impl Containment {
             .filter(|set| version(set) == target && !is_stable(rollout, set) && !is_edited(set))
             .map(|set| number(set, "/spec/replicas"))
             .sum();
-        if wanted > self.allowed {
+        let replicas = |body: Option<&serde_json::Value>| body.map_or(0, |set| number(set, "/spec/replicas"));
+        if wanted > self.allowed && replicas(moment.after()) > replicas(moment.before()) {
             let at = position(rollout);
             let allowed = self.allowed;
             found.push((

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Found, Moment};
+use super::{Found, Moment, ON_ITS_WAY};
 use crate::simulation::read::{number, position, rollout, text, version, waves};
 use crate::simulation::story::Step;
 use tidegate::model::{Millis, Timestamp};
@@ -17,6 +17,8 @@ pub(crate) struct Hold {
     empty_since: Option<Timestamp>,
     /// The rollout that stood without pods for so long that Stable must have come back.
     emptied: Option<u64>,
+    /// When somebody else last changed how many pods there are to be: an apply may be on its way by then.
+    scaled_at: Option<Timestamp>,
 }
 
 impl Hold {
@@ -28,6 +30,13 @@ impl Hold {
         let under_way = rollout(application).filter(|rollout| is_held(rollout));
         let n = number(deployment, "/spec/replicas");
         let now = moment.commit.at;
+        if moment.commit.key.kind.kind == "Deployment"
+            && !moment.is_ours()
+            && moment.before().is_some_and(|before| number(before, "/spec/replicas") != n)
+        {
+            self.scaled_at = Some(now);
+        }
+        let is_scaled = self.scaled_at.is_some_and(|at| !ON_ITS_WAY.has_passed(at, now));
         match (under_way, n) {
             (None, _) => (self.empty_since, self.emptied) = (None, None),
             (Some(_), 0) => drop(self.empty_since.get_or_insert(now)),
@@ -39,7 +48,7 @@ impl Hold {
         }
         let Some(rollout) = under_way else { return Vec::new() };
         match moment.commit.key.kind.kind.as_str() {
-            "Deployment" => sent(moment, rollout, n),
+            "Deployment" => sent(moment, rollout, n, is_scaled),
             "ReplicaSet" if self.emptied == rollout["id"].as_u64() => nothing_left(moment, rollout, n),
             _ => Vec::new(),
         }
@@ -54,7 +63,7 @@ fn is_held(rollout: &Value) -> bool {
 }
 
 /// What an agent sent to the Deployment.
-fn sent(moment: &Moment<'_>, rollout: &Value, n: u32) -> Found {
+fn sent(moment: &Moment<'_>, rollout: &Value, n: u32, is_scaled: bool) -> Found {
     let (Some(before), Some(after)) = (moment.before(), moment.after()) else { return Vec::new() };
     let target = text(rollout, "/target/version");
     if !moment.is_ours() || version(after) != target {
@@ -62,7 +71,7 @@ fn sent(moment: &Moment<'_>, rollout: &Value, n: u32) -> Found {
     }
     let mut found = Vec::new();
     let was = number(before, "/spec/replicas");
-    if version(before) != target && was != n {
+    if version(before) != target && was != n && !is_scaled {
         found.push(("hold", format!("{target} came together with a change from {was} to {n} replicas")));
     }
     if rollout["plan"]["capacity"] != "surge" {
