@@ -236,10 +236,11 @@ fn read_ignore(place: &Place<'_>, sink: &mut Sink<'_>) -> Option<IgnoreRule> {
     let (group, kind, name, namespace) = (text("group"), text("kind"), text("name"), text("namespace"));
     let mut texts = |name: &str| rule.texts(name, sink).into_iter().map(|(_, text)| text.to_owned()).collect();
     let (pointers, managers): (Vec<String>, Vec<String>) = (texts("jsonPointers"), texts("managers"));
+    let when = rule.text("when", sink).and_then(|source| Expression::parse(source, &HealthRule::VARIABLES).ok());
     if pointers.is_empty() && managers.is_empty() {
         place.report(sink, "ignores nothing", "give `jsonPointers`, `managers`, or both");
     }
-    Some(IgnoreRule { group, kind, name, namespace, pointers, managers })
+    Some(IgnoreRule { group, kind, name, namespace, pointers, managers, when })
 }
 
 #[cfg(test)]

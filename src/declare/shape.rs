@@ -334,6 +334,11 @@ pub(super) static IGNORE: Shape = Shape {
             "JSON pointers (RFC 6901) into the object as it is declared.",
         ),
         optional("managers", Kind::List(&Kind::Text(Rule::Manager), 0, 50), "Field managers: what they own is theirs."),
+        optional(
+            "when",
+            Kind::Text(Rule::Expression),
+            "A condition on the object as it is declared, in CEL over `object`.",
+        ),
     ],
     foreign: &[
         ("managedFieldsManagers", "here they are `managers`"),

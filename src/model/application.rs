@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Body, Digest, HealthRule, ObjectKey, ReleaseRef, Revision, WavePlan};
+use super::{Body, Digest, HealthRule, Object, ReleaseRef, Revision, WavePlan};
+use crate::expression::Expression;
 
 /// The name of an Application; unique per agent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,17 +192,21 @@ pub struct IgnoreRule {
     pub pointers: Vec<String>,
     /// Field managers: what they own is theirs.
     pub managers: Vec<String>,
+    /// A condition on the object as it is declared, over [`HealthRule::VARIABLES`].
+    pub when: Option<Expression>,
 }
 
 impl IgnoreRule {
-    /// Whether the rule is about this object.
+    /// Whether the rule is about this object, as it is declared. A condition that cannot be told does not hold.
     #[must_use]
-    pub fn is_about(&self, key: &ObjectKey) -> bool {
+    pub fn is_about(&self, declared: &Object) -> bool {
+        let key = &declared.key;
         let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
         is(&self.group, &key.kind.group)
             && is(&self.kind, &key.kind.kind)
             && is(&self.name, &key.name)
             && is(&self.namespace, &key.namespace)
+            && self.when.as_ref().is_none_or(|when| when.evaluate(&[&*declared.body]) == Ok(true))
     }
 }
 

@@ -21,7 +21,7 @@ const REPLICAS: &str = "/spec/replicas";
 pub(super) fn leave_to_others(mut staged: Staged, inputs: &Inputs<'_>) -> Staged {
     let key = &staged.whole.key;
     let rules = inputs.application.iter().flat_map(|application| &application.sync.ignore);
-    let rules: Vec<_> = rules.filter(|rule| rule.is_about(key)).collect();
+    let rules: Vec<_> = rules.filter(|rule| rule.is_about(&staged.whole)).collect();
     let contended = inputs.live.contended.get(key);
     let live = inputs.live.objects.get(key);
     if rules.is_empty() && contended.is_none() {
@@ -77,7 +77,7 @@ pub(super) fn leaves_replicas(object: &Object, inputs: &Inputs<'_>) -> bool {
     let Some(live) = inputs.live.objects.get(key).filter(|_| object.at(REPLICAS).is_some()) else { return false };
     let mut rules = inputs.application.iter().flat_map(|application| &application.sync.ignore);
     ownership::owner_of(live, &["spec", "replicas"]).is_some_and(|owner| AUTOSCALERS.contains(&owner.as_str()))
-        || rules.any(|rule| rule.is_about(key) && rule.pointers.iter().any(|pointer| pointer == REPLICAS))
+        || rules.any(|rule| rule.is_about(object) && rule.pointers.iter().any(|pointer| pointer == REPLICAS))
         || inputs.live.contended.get(key).is_some_and(|fields| fields.contains_key(REPLICAS))
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::fixture::AppFixture;
+use crate::support::fixture::{AppFixture, config_map};
 use crate::support::state::Kind;
 use crate::support::story::Story;
 
@@ -14,9 +14,15 @@ fn uid(story: &Story, kind: Kind) -> String {
 
 #[test]
 fn an_ignored_field_keeps_what_others_set_and_the_rest_is_ours() {
-    let spec = "sync: {ignore: [{kind: ConfigMap, jsonPointers: [/data/greeting]}, {managers: [tuner]}]}";
+    let spec = "sync: {ignore: [{kind: ConfigMap, when: \"!has(object.metadata.labels.ours)\", \
+                jsonPointers: [/data/greeting]}, {managers: [tuner]}]}";
     let story = Story::begin_with("ignore", &AppFixture::new("web").replicas(2).spec(spec));
+    story.repo.write("manifests/web/ours.yaml", &config_map("ours\n  labels: {ours: 'yes'}", "hello"));
+    story.repo.commit_and_push("a map that is left to nobody");
+    story.observer.wait("it is there", |state| state.config("ours", "greeting").is_some());
 
+    story.kubectl(r#"patch configmap ours --type=merge -p {"data":{"greeting":"theirs"}}"#);
+    story.observer.wait("it is put back", |state| state.config("ours", "greeting") == Some("hello"));
     story.kubectl(r#"patch configmap web --type=merge -p {"data":{"greeting":"theirs"}}"#);
     story.kubectl(r#"patch service web --type=merge --field-manager=tuner -p {"spec":{"selector":{"app":"tuned"}}}"#);
     // What no rule names is put back; by then the others were seen too.

@@ -51,8 +51,12 @@ pub(crate) fn judge(
     let mut violations = Vec::new();
     let mut add = |rule: &'static str, what: String| violations.push(Violation { rule, what, at: now });
     let standing = checkers.standing();
+    let is_rewritten = story.has(|step| matches!(step, Step::Rewrite(..)));
     let Some(application) = standing.application() else {
-        add("L1", "there is no Application resource".to_owned());
+        // A history that was rewritten before anything was applied waits for a person.
+        if !is_rewritten || standing.deployment().is_some() {
+            add("L1", "there is no Application resource".to_owned());
+        }
         return violations;
     };
     let Some(settled_at) = settled_at else {
@@ -65,7 +69,6 @@ pub(crate) fn judge(
     for (at, key) in checkers.writes.iter().filter(|(at, _)| *at > settled_at) {
         add("S12", format!("{key} was written at {at}, though all had settled"));
     }
-    let is_rewritten = story.has(|step| matches!(step, Step::Rewrite(..)));
     let Some(deployment) = standing.deployment() else {
         // A history that was rewritten before the first sync waits for a person, with nothing applied.
         if !is_rewritten {
