@@ -53,8 +53,10 @@ pub(crate) fn judge(
     let standing = checkers.standing();
     let is_rewritten = story.has(|step| matches!(step, Step::Rewrite(..)));
     let Some(application) = standing.application() else {
-        // A history that was rewritten before anything was applied waits for a person.
-        if !is_rewritten || standing.deployment().is_some() {
+        // A history that was rewritten waits for a person. Nothing tells of an app then that was never applied, or whose
+        // resource somebody deleted while no agent ran.
+        let is_deleted = story.has(|step| matches!(step, Step::DeleteApplication));
+        if !is_rewritten || standing.deployment().is_some() && !is_deleted {
             add("L1", "there is no Application resource".to_owned());
         }
         return violations;
