@@ -447,6 +447,9 @@ fn held(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason, since: 
             return turn_back(draft, RevertReason::Superseded { by: wanted.version });
         }
     }
+    if rollout.lane == Lane::FirstSync && matches!(reason, RevertReason::Deadline { .. }) && is_there(draft, rollout) {
+        return resume(draft);
+    }
     hooks::are_over(draft, rollout, Moment::OnFail);
     // What a hook was to go before does not go out without it.
     if rollout.hooks.failed(Moment::Pre).is_none() {
@@ -454,7 +457,16 @@ fn held(draft: &mut Draft<'_>, rollout: &Rollout, reason: &RevertReason, since: 
     }
 }
 
-/// A person tries the held wave again.
+/// Whether a first sync that ran out of time has got what it waited for after all, from controllers that came late or a
+/// quota that was raised: nothing is won by holding it.
+fn is_there(draft: &mut Draft<'_>, rollout: &Rollout) -> bool {
+    let mut judged = draft.s.live.workloads.values().filter(|workload| is_judged(workload, rollout));
+    let is_sick = judged.any(|workload| gates::sickness(workload, rollout.plan.restarts_max).is_some());
+    let index = rollout.waves.len().saturating_sub(1);
+    !is_sick && !rollout.waves.is_empty() && draft.s.changes.is_empty() && reached(draft, rollout, index).0
+}
+
+/// The held wave is tried again: a person asks for it, or it is there already.
 pub(super) fn resume(draft: &mut Draft<'_>) {
     let Some(rollout) = &mut draft.record.rollout else { return };
     rollout.hooks.tries += 1;

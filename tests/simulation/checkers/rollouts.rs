@@ -227,7 +227,8 @@ fn step(
     if has_turned && matches!(at, "wave" | "preparing" | "trailing") {
         // A person may ask for another try of what is held.
         let is_asked = text(moment.after().unwrap_or(&Value::Null), "/record/answered/request").starts_with("retry");
-        if !is_asked {
+        // A first sync is held for want of somewhere to go back to, and goes on when its pods are there after all.
+        if !is_asked && text(now, "/lane") != "firstSync" {
             found.push(("S4", format!("a rollout that had turned back goes forward: {at}")));
         }
         return;
