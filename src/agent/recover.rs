@@ -53,13 +53,10 @@ pub(super) async fn recover<W: World>(
         true => Some((*next).clone()),
         false => readable(keep::restore(context, app, stable).await)?,
     };
-    let Some(release) = release else {
-        adopt(context, app, &next, &target, &live);
-        return Ok(());
-    };
-    tracing::warn!(application = %app.name, version = %release.reference.version, "the record was lost and is rebuilt from the cluster");
-    let mut inventory: Inventory =
-        of_release(&release).map(|(key, object)| (key.clone(), object.version.clone())).collect();
+    let mut inventory = Inventory::new();
+    if let Some(release) = &release {
+        inventory.extend(of_release(release).map(|(key, object)| (key.clone(), object.version.clone())));
+    }
     add_leftovers(context, app, &kept, &mut inventory).await?;
     add_marked(context, app, &next, &mut inventory).await?;
     for (key, version) in inventory.iter().filter(|(key, _)| !next.objects.contains_key(*key)) {
@@ -67,6 +64,14 @@ pub(super) async fn recover<W: World>(
             seen.insert(key.clone(), sight::without_data(live));
         }
     }
+    let Some(release) = release else {
+        adopt(context, app, &next, &target, &live);
+        if let Some(record) = &mut app.history.record {
+            record.inventory = inventory;
+        }
+        return Ok(());
+    };
+    tracing::warn!(application = %app.name, version = %release.reference.version, "the record was lost and is rebuilt from the cluster");
     let record =
         Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
     app.releases.insert(stable, Arc::new(release));
