@@ -27,6 +27,7 @@ test: lint ## everything that must hold before a commit goes in: lint, unit test
 
 test-all: test ## as test, and the slow ones that are marked as ignored
 	@bash .ci/step 'slow tests' bash .ci/cluster-tests --ignored
+	@TIDEGATE_SEEDS=20000 bash .ci/step '20,000 simulated stories' cargo test --locked --test tests -- what_must_hold_holds_in_seeded --nocapture
 
 demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the story in a minute and ends; without Go, simulated
 	@bash .ci/demo $(if $(FAST),--fast)
