@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Draft, reconciling, removal, rolling, transitions};
+use super::{Draft, plan, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
     Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, ObjectKey, Position,
@@ -60,8 +60,10 @@ fn settle_declared(draft: &mut Draft<'_>, application: &Application, target: &Re
     }
     if !application.sync.is_automated && !is_sync_asked(draft) {
         draft.phase = Phase::Waiting;
+        let plan = draft.s.next.map(|next| plan::tell(application, draft.s.stable, next));
         draft.blocked(format!(
-            "sync is manual: run `kubectl annotate tgapp {} tidegate.dev/request=sync`",
+            "sync is manual: {}; to go on, run `kubectl annotate tgapp {} tidegate.dev/request=sync`",
+            plan.unwrap_or_else(|| "what Git declares is being rendered".to_owned()),
             application.name
         ));
         return keep_stable(draft);

@@ -9,6 +9,7 @@ mod hooks;
 mod idle;
 pub mod lease;
 mod ordering;
+mod plan;
 mod progress;
 mod reconciling;
 mod removal;

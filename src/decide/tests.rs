@@ -310,6 +310,12 @@ fn manual_sync_waits_and_says_how_to_go_on() {
     let case = Case { is_automated: false, ..Case::stable(1).declaring(2) };
     let decision = case.decide();
     assert_eq!((decision.record, decision.actions, decision.report.phase), (None, Vec::new(), Phase::Waiting));
+    let fact = decision.report.blocking.expect("it waits").fact;
+    assert_eq!(
+        fact,
+        "sync is manual: version 2 would add ConfigMap a/v2; leave behind ConfigMap a/v1; to go on, run `kubectl annotate tgapp web \
+         tidegate.dev/request=sync`"
+    );
 }
 
 #[test]
