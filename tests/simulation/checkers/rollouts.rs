@@ -247,11 +247,12 @@ fn step(
     }
 }
 
-/// Whether what ran before its record was lost, and was adopted, ran the Target's template already.
+/// Whether what runs, and was adopted or taken for Stable as it ran, is of the Target's version already. What somebody
+/// added to its template is taken out as at any other time.
 fn was_there(rollout: &Value, moment: &Moment<'_>) -> bool {
-    let runs = moment.standing.deployment().map(version);
-    text(moment.before().unwrap_or(&Value::Null), "/record/stable/version") == "adopted"
-        && runs == Some(text(rollout, "/target/version"))
+    let target = text(rollout, "/target/version");
+    let stable = text(moment.before().unwrap_or(&Value::Null), "/record/stable/version");
+    (stable == "adopted" || stable == target) && moment.standing.deployment().map(version) == Some(target)
 }
 
 /// Whether the Deployment has too few pods for any wave but the last: none, or one that cannot make room in place. Or
