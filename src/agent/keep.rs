@@ -9,7 +9,7 @@ use super::sight::Trace;
 use super::{App, Context, recover, takeover};
 use crate::decide::notices;
 use crate::model::{
-    Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release, RequestVerb,
+    Body, Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release, RequestVerb,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::store;
@@ -224,6 +224,12 @@ pub(super) fn take(app: &mut App, object: Object) {
             app.unusable = None;
         }
         Err(error) => app.unusable = Some(format!("the state in the Application resource cannot be used: {error}")),
+    }
+    // A write of status whose answer was lost may stand there all the same.
+    let status = object.body.get("status");
+    if app.status.as_deref() != status {
+        app.status = status.cloned().map(Body::from);
+        app.status_of = None;
     }
     app.object = Some(object);
 }
