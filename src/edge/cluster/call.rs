@@ -12,8 +12,8 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
+use super::budget::Budget;
 use super::counts::{RequestCounts, Verb};
 use super::refusal::{self, cut};
 use super::term::Term;
@@ -94,9 +94,9 @@ impl Call {
 /// Sends calls.
 pub(super) struct Caller {
     client: kube::Client,
-    reads: Semaphore,
-    /// Permits to write; reads have their own, so that neither starves the other.
-    pub(super) writes: Semaphore,
+    reads: Budget,
+    /// For writes; reads have their own, so that neither starves the other.
+    pub(super) writes: Budget,
     /// Requests so far.
     pub(super) counts: Arc<RequestCounts>,
     /// Until when writes may start.
@@ -104,10 +104,11 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Sends through this client, at most so many reads and so many writes at once.
+    /// Sends through this client, at most so many reads and so many writes at once, and fewer while the API server refuses
+    /// some of them.
     pub(super) fn new(client: kube::Client, in_flight_max: usize) -> Self {
-        let permits = || Semaphore::new(in_flight_max.clamp(1, Semaphore::MAX_PERMITS));
-        Self { client, reads: permits(), writes: permits(), counts: Arc::default(), term: Term::new() }
+        let (reads, writes) = (Budget::new(in_flight_max), Budget::new(in_flight_max));
+        Self { client, reads, writes, counts: Arc::default(), term: Term::new() }
     }
 
     /// Sends a call and reads the whole answer.
@@ -118,14 +119,21 @@ impl Caller {
     /// The same, with the answer as it came.
     pub(super) async fn send_for_bytes(&self, call: Call) -> Result<Bytes, ApiError> {
         let is_write = call.verb.is_write();
-        let in_flight = if is_write { &self.writes } else { &self.reads };
+        let budget = if is_write { &self.writes } else { &self.reads };
         // Waiting for a permit is bounded by the calls before, each at most CALL_TIMEOUT long.
-        let _permit = in_flight.acquire().await.expect("the semaphore is never closed");
+        let _permit = budget.acquire().await;
         let exchange = std::pin::pin!(async {
             let body = self.open(call).await?.into_body();
             collect(body).await.map_err(|lost| lost.into_error(is_write))
         });
-        in_time(exchange).await
+        let answer = in_time(exchange).await;
+        match &answer {
+            Err(ApiError::Busy { .. }) => budget.refused(Instant::now()),
+            // What was not sent, or not answered, says nothing of how much the server takes.
+            Err(ApiError::Deposed | ApiError::Unreachable(_) | ApiError::TimedOut) => {}
+            Ok(_) | Err(_) => budget.taken(),
+        }
+        answer
     }
 
     /// Sends a call and leaves the answer's body to be read. The caller limits time.

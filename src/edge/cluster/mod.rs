@@ -1,6 +1,7 @@
 //! The API server. Enters: verbs of [`crate::world::World`] with raw objects. Leaves: raw objects, watch events and
 //! [`ApiError`]s. It decides nothing, retries nothing, and never logs what an object holds.
 
+mod budget;
 mod call;
 mod counts;
 mod kinds;

@@ -196,7 +196,8 @@ async fn each_write_says_who_writes_and_when_to_give_up() {
 async fn writes_wait_for_writes_and_reads_do_not() {
     let stored = || Answer::json(200, &map("x").body);
     let (script, cluster) = open(vec![stored(), stored()]).await;
-    let all_permits = cluster.api.caller.writes.acquire_many(4).await.unwrap();
+    let writes = &cluster.api.caller.writes;
+    let all_permits = futures::future::join_all((0..4).map(|_| writes.acquire())).await;
     let object = map("x");
     let mut create = std::pin::pin!(cluster.create(&object));
     assert!(futures::poll!(&mut create).is_pending());
@@ -245,8 +246,10 @@ async fn a_kind_whose_path_is_gone_is_forgotten() {
 async fn retry_after_is_passed_on_and_no_call_is_sent_twice() {
     let busy = Answer::text(429, "Too many requests, please try again later.").header("retry-after", "7");
     let (script, cluster) = open(vec![busy]).await;
+    assert_eq!(cluster.api.caller.writes.available(), 4);
     assert_eq!(cluster.create(&map("x")).await, Err(ApiError::Busy { retry_after_seconds: 7 }));
     assert_eq!(script.lines().len(), 3);
+    assert_eq!(cluster.api.caller.writes.available(), 2, "fewer go out at once");
 }
 
 #[tokio::test]
