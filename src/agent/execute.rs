@@ -1,5 +1,7 @@
 //! Carries out what a pass decided. Writes of one stage go out together; what came of them is remembered.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -286,6 +288,14 @@ fn own(app: &App) -> ObjectKey {
     crate::store::application::key("", &app.name)
 }
 
+/// A wait with up to a quarter more of it, so that what failed together is not tried again together: by the object and
+/// the try, since a pass has no dice.
+fn spread(wait: Millis, key: &ObjectKey, tries: u32) -> Millis {
+    let mut hasher = DefaultHasher::new();
+    (key.to_string(), tries).hash(&mut hasher);
+    Millis(wait.0 + wait.0 * (hasher.finish() % 256) / 1024)
+}
+
 fn note_failure(
     app: &mut App,
     key: Option<ObjectKey>,
@@ -297,11 +307,26 @@ fn note_failure(
     let key = key.unwrap_or_else(|| own(app));
     let before = app.failures.get(&key);
     let tries = before.map_or(0, |failure| failure.tries) + 1;
-    let wait = Millis((RETRY_MILLIS_MIN << tries.min(10)).min(RETRY_MILLIS_MAX));
+    let wait = spread(Millis((RETRY_MILLIS_MIN << tries.min(10)).min(RETRY_MILLIS_MAX)), &key, tries);
     let since = before.map_or(now, |failure| failure.since);
     tracing::warn!(application = %app.name, object = %key, %reason, tries, "a write failed");
     let retry_at = wait.after(now);
     // What can only be made anew is decided by the next pass.
     trace.wake(if is_immutable { now } else { retry_at });
     app.failures.insert(key, Failure { reason, since, retry_at, tries, is_immutable });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_together_is_tried_again_apart() {
+        let key = |name: &str| ObjectKey::local("", "ConfigMap", "a", name);
+        let waits: std::collections::BTreeSet<u64> =
+            (0..20).map(|index| spread(Millis(1000), &key(&index.to_string()), 1).0).collect();
+        assert!(waits.len() > 15 && waits.iter().all(|wait| (1000..=1250).contains(wait)), "{waits:?}");
+        assert_eq!(spread(Millis(1000), &key("x"), 1), spread(Millis(1000), &key("x"), 1));
+        assert_ne!(spread(Millis(1000), &key("x"), 1), spread(Millis(1000), &key("x"), 2));
+    }
 }

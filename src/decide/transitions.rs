@@ -103,7 +103,10 @@ pub(super) fn go_back(
             Some(workload) => workload.is_spec_complete(),
             None => !draft.s.stage.objects.contains_key(key),
         });
-        if !is_back {
+        // Where Stable's own pods fail, the controller keeps what works of the other version for good. No newer commit may
+        // be kept waiting by that: Stable is declared again, and at rest its health says the rest.
+        let attended = draft.s.history.attended_since.map_or(since, |attended| attended.max(since));
+        if !is_back && !rollout.plan.revert_timeout.has_passed(attended, draft.s.now) {
             return;
         }
         set_pods_back(draft);

@@ -423,7 +423,7 @@ fn sample(schema: &serde_json::Value, path: &str) -> serde_json::Value {
         (Some("string"), "bake" | "timeout" | "interval" | "revertTimeout") => json!("30s"),
         (Some("string"), "digest") => json!(format!("sha256:{}", "0".repeat(64))),
         (Some("string"), "kind") => json!("Widget"),
-        (Some("string"), "healthy" | "degraded" | "suspended" | "progressing") => json!("true"),
+        (Some("string"), "healthy" | "degraded" | "suspended" | "progressing" | "when") => json!("true"),
         (Some("string"), _) if path.contains(".jsonPointers") => json!("/spec/replicas"),
         (Some("string"), _) => json!("label"),
         (None, "replicas") => json!("all"),

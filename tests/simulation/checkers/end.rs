@@ -99,6 +99,8 @@ pub(crate) fn judge(
         && !is_asked
         && !is_emptied
         && is_good(&last.version)
+        // In place, a wave needs old pods that work.
+        && !(last.in_place && !is_good(stable))
         && !matches!(phase, "Idle" | "Waiting")
     {
         add(
