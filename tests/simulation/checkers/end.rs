@@ -100,7 +100,7 @@ pub(crate) fn judge(
         && !is_emptied
         && is_good(&last.version)
         // In place, a wave needs old pods that work.
-        && !(last.in_place && !is_good(stable))
+        && (!last.in_place || is_good(stable))
         && !matches!(phase, "Idle" | "Waiting")
     {
         add(
