@@ -71,10 +71,14 @@ async fn resources_are_read_from_the_cluster_for_whoever_asks() {
 }
 
 async fn start() -> Running {
+    start_at("127.0.0.1:0").await
+}
+
+async fn start_at(address: &str) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let token_file = folder.path().join("token");
     std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
-    let any = "127.0.0.1:0".parse().unwrap();
+    let any = address.parse().unwrap();
     let settings = Settings { api_address: any, ops_address: any, token_file: token_file.clone() };
     let (board, board_seen) = watch::channel(board(vec![idle("shop"), measuring("web")]));
     let (standing, standing_seen) = watch::channel(Standing::Leading);
@@ -410,7 +414,8 @@ async fn a_large_body_and_a_panic_stay_one_request() {
 
 #[tokio::test]
 async fn a_stopped_server_answers_what_is_under_way_and_accepts_no_more() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Where no other test listens: a port that is free again may be another's at once.
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (arrived, mut arrival) = mpsc::channel::<()>(1);
     let (go, gone) = watch::channel(false);
@@ -435,7 +440,8 @@ async fn a_stopped_server_answers_what_is_under_way_and_accepts_no_more() {
 
 #[tokio::test]
 async fn both_listeners_end_with_the_word_to_stop() {
-    let Running { server, shutdown, .. } = start().await;
+    // Where no other test listens: a port that is free again may be another's at once.
+    let Running { server, shutdown, .. } = start_at("127.0.0.3:0").await;
     let addresses = [server.api_address, server.ops_address];
     assert!(addresses.iter().all(|address| address.port() != 0));
     drop(shutdown);
