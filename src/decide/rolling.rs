@@ -102,12 +102,16 @@ fn called_back(draft: &Draft<'_>, rollout: &Rollout) -> Option<RevertReason> {
 /// the new one is Stable's, while the hold values that only ever come with Target's template stand.
 fn is_undone(draft: &Draft<'_>, rollout: &Rollout) -> bool {
     let Position::Wave { index } = rollout.position else { return false };
-    let was_ready =
-        index + 1 == rollout.lane_waves().len() && rollout.waves.get(index).is_some_and(|wave| wave.ready_at.is_some());
+    let is_last = index + 1 == rollout.lane_waves().len();
+    let ready_at = rollout.waves.get(index).filter(|_| is_last).and_then(|wave| wave.ready_at);
     rollout.stable_hashes.iter().any(|(key, hash)| {
         let Some(workload) = draft.s.live.workloads.get(key) else { return false };
         let is_patient = workload.object.int("/spec/progressDeadlineSeconds") == Some(PROGRESS_DEADLINE_SECONDS_HOLD);
         let is_stable = workload.current().is_some_and(|current| current.hash == *hash);
+        // One that somebody deleted since is made anew as Stable, by us.
+        let created = workload.object.text("/metadata/creationTimestamp").and_then(|at| at.parse::<Timestamp>().ok());
+        let was_ready =
+            ready_at.is_some_and(|ready| created.is_none_or(|created| created.as_second() < ready.as_second()));
         workload.n() > 0 && is_stable && (is_patient || was_ready)
     })
 }
