@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::event::Done;
-use super::schedule::{RETRY, Scheduler};
+use super::schedule::{RETRY, Scheduler, Slot};
 use super::sight::is_secret;
 use super::{App, takeover};
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
@@ -98,6 +98,7 @@ impl<W: World + 'static> Scheduler<W> {
                     for (key, before) in changed {
                         self.news_of(&scope, &key, before.as_ref());
                     }
+                    self.miss_applications(&scope, &listed.resource_version);
                 } else {
                     // Apps wait for this very list.
                     let waiting: Vec<AppName> = self.due.keys().cloned().collect();
@@ -174,6 +175,19 @@ impl<W: World + 'static> Scheduler<W> {
                 self.cache.rest(&key);
             }
         }
+    }
+
+    /// A watch that was silent may have shown neither that a resource of ours came to be nor that it went.
+    fn miss_applications(&mut self, scope: &Scope, resource_version: &str) {
+        if *scope != self.applications {
+            return;
+        }
+        let may_be_there = |slot: &Slot| slot.app.as_ref().is_none_or(|app| app.object.is_some());
+        let is_listed =
+            |name: &AppName| self.cache.get(&store::application::key(&self.context.namespace, name)).is_some();
+        let known = self.slots.iter().filter(|(_, slot)| may_be_there(slot)).map(|(name, _)| name);
+        let missed: Vec<AppName> = known.filter(|name| !is_listed(name)).cloned().collect();
+        missed.iter().for_each(|name| self.application_deleted(name, resource_version));
     }
 
     /// An object of a list is not what a watch has shown.
