@@ -60,7 +60,7 @@ pub(super) async fn recover<W: World>(
     add_leftovers(context, app, &kept, &mut inventory).await?;
     add_marked(context, app, &next, &mut inventory).await?;
     for (key, version) in inventory.iter().filter(|(key, _)| !next.objects.contains_key(*key)) {
-        if let Some(live) = context.world.get(key, version).await? {
+        if let Some(live) = served(context.world.get(key, version).await)?.flatten() {
             seen.insert(key.clone(), sight::without_data(live));
         }
     }
@@ -129,7 +129,7 @@ async fn add_leftovers<W: World>(
             if inventory.contains_key(key) {
                 continue;
             }
-            let live = context.world.get(key, &object.version).await?;
+            let live = served(context.world.get(key, &object.version).await)?.flatten();
             if live.is_some_and(|live| is_ours(context, app, &live)) {
                 inventory.insert(key.clone(), object.version.clone());
             }
@@ -153,12 +153,22 @@ async fn add_marked<W: World>(
     };
     let scopes: BTreeSet<Scope> = of_release(next).filter(|(key, _)| !sight::is_secret(key)).map(scope).collect();
     for scope in scopes {
-        let listed = context.world.list(&scope, &format!("{LABEL_APPLICATION}={}", app.name)).await?;
-        for live in listed.items.into_iter().filter(|live| is_ours(context, app, live)) {
+        let listed = served(context.world.list(&scope, &format!("{LABEL_APPLICATION}={}", app.name)).await)?;
+        let items = listed.into_iter().flat_map(|listed| listed.items);
+        for live in items.filter(|live| is_ours(context, app, live)) {
             inventory.entry(live.key).or_insert_with(|| scope.version.clone());
         }
     }
     Ok(())
+}
+
+/// A kind that is not served (yet, or any more) has no objects, and is no reason to wait.
+fn served<T>(answer: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(ApiError::UnknownKind(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_ours<W>(context: &Context<W>, app: &App, live: &Object) -> bool {
@@ -276,6 +286,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_kind_that_is_not_served_is_no_reason_to_wait() {
+        assert_eq!(served(Ok(1)), Ok(Some(1)));
+        assert_eq!(served::<u8>(Err(ApiError::UnknownKind("Widget".to_owned()))), Ok(None));
+        assert_eq!(served::<u8>(Err(ApiError::TimedOut)), Err(ApiError::TimedOut));
+    }
 
     #[test]
     fn of_items_that_cannot_be_told_apart_the_last_is_kept() {
