@@ -1,10 +1,11 @@
 //! One Deployment at one wave: what is sent, and how far it has come.
 
+use super::marks::differing;
 use super::{deployment, hold};
 use crate::model::marks::ANNOTATION_RELEASE;
 use crate::model::{Capacity, Object, Rollout, Wave};
 use crate::mutants::{Mutant, is_planted};
-use crate::observe::{Window, Workload};
+use crate::observe::{Window, Workload, ownership};
 
 /// Why a Deployment takes no part in waves and moves in one step with the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +111,13 @@ pub(super) fn at_wave(
         let may_start = workload.is_spec_complete() && !is_rescaled;
         return if may_start { deployment::held(&at_target, window) } else { at_stable };
     }
+    // Somebody changed both: the template first, since replicas and template never change in one step.
+    let at_target = match workload.object.at("/spec/replicas") {
+        Some(replicas) if is_rescaled && is_retemplated(&workload.object, &at_target) => {
+            deployment::with_replicas(&at_target, replicas.clone())
+        }
+        Some(_) | None => at_target,
+    };
     let counts = workload.counts();
     let window = match workload.window().filter(|_| workload.is_held() && owns_window(workload)) {
         // A window is made for one n: under another, one with room for missing pods would take Stable's.
@@ -205,8 +213,22 @@ fn is_recreate(object: &Object) -> bool {
     object.text("/spec/strategy/type") == Some("Recreate")
 }
 
+/// Whether somebody else gave a field of the pod template another value. What the server itself makes of a template is
+/// ours by ownership.
+fn is_retemplated(live: &Object, at_target: &Object) -> bool {
+    let others = ownership::other_managers(live);
+    let theirs = ownership::stated_by(live, &others.iter().map(String::as_str).collect(), &at_target.body);
+    let is_theirs = |pointer: &String| {
+        theirs
+            .iter()
+            .any(|field| pointer.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    };
+    let differing = differing(&at_target.body, &live.body);
+    differing.iter().any(|pointer| pointer.starts_with("/spec/template/") && is_theirs(pointer))
+}
+
 /// Whether the window in the live Deployment is the one that we sent.
 fn owns_window(workload: &Workload) -> bool {
-    let owns = |field| crate::observe::ownership::owns(&workload.object, &["spec", "strategy", "rollingUpdate", field]);
+    let owns = |field| ownership::owns(&workload.object, &["spec", "strategy", "rollingUpdate", field]);
     owns("maxSurge") && owns("maxUnavailable")
 }
