@@ -3,6 +3,7 @@
 
 mod budget;
 mod call;
+mod client;
 mod counts;
 mod kinds;
 mod path;
@@ -107,13 +108,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When the settings cannot be used. The server need not be reachable.
-    pub fn connect(mut settings: kube::Config, in_flight_max: usize) -> Result<Self, ClusterError> {
-        settings.connect_timeout = Some(CONNECT_TIMEOUT);
-        // Watches are silent for long; calls are timed as a whole.
-        settings.read_timeout = None;
-        // Every error is to be seen, counted and judged by the agent.
-        settings.default_retry = false;
-        let client = kube::Client::try_from(settings).map_err(|error| ClusterError::Client(Box::new(error)))?;
+    pub fn connect(settings: kube::Config, in_flight_max: usize) -> Result<Self, ClusterError> {
+        let client = client::client(settings).map_err(|error| ClusterError::Client(Box::new(error)))?;
         let api = Api { caller: Caller::new(client, in_flight_max), kinds: KindTable::default() };
         Ok(Self { api: Arc::new(api), watches: Watches::new() })
     }
