@@ -221,11 +221,11 @@ fn is_slow(app: &App, now: Timestamp) -> bool {
     READ_AFTER.has_passed(since, now)
 }
 
-/// Whether the Deployment wants no pods and has none, by its own word. Should it be scaled up meanwhile, what is written
-/// to it is refused, since that carries the resourceVersion that was seen.
+/// Whether the Deployment wants no pods and has none, as far as it says. Without pods nothing is computed from counts, and
+/// no wave passes before the controller has seen the generation. Should it be scaled up meanwhile, what is written to it
+/// is refused, since that carries the resourceVersion that was seen.
 fn is_empty(object: &Object) -> bool {
-    let is_observed = object.int("/status/observedGeneration") >= object.int("/metadata/generation");
-    is_observed && object.int("/spec/replicas") == Some(0) && object.int("/status/replicas").unwrap_or(0) == 0
+    object.int("/spec/replicas") == Some(0) && object.int("/status/replicas").unwrap_or(0) == 0
 }
 
 /// The Deployments whose pods matter in this pass.

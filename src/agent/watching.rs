@@ -18,14 +18,24 @@ use crate::world::{ApiError, Change, Listed, Scope, World};
 /// and drift that nothing tells of would stand for ever.
 const RELIST_EVERY: Millis = Millis::from_seconds(600);
 
+/// No ReplicaSet and no pod has such a label: their watches are only a reason to look, and want no more of a list than
+/// where to start. A namespace may have thousands of them.
+const NOTHING: &str = "tidegate.dev/none=none";
+
+/// Whether a collection is watched as a reason to look only.
+fn is_of_pods(scope: &Scope) -> bool {
+    scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod")
+}
+
 impl<W: World + 'static> Scheduler<W> {
     pub(super) fn list(&mut self, scope: Scope) {
         if !self.listing.insert(scope.clone()) {
             return;
         }
         let context = Arc::clone(&self.context);
+        let selector = if is_of_pods(&scope) { NOTHING } else { "" };
         self.work.push(Box::pin(async move {
-            let listed = context.world.list(&scope, "").await;
+            let listed = context.world.list(&scope, selector).await;
             Done::Listed(scope, listed)
         }));
     }
@@ -60,11 +70,10 @@ impl<W: World + 'static> Scheduler<W> {
             .flat_map(|app| app.keys().into_iter().map(|(key, _)| key.namespace.clone()))
             .collect();
         let all_here = self.slots.values().all(|slot| slot.app.is_some());
-        let is_pods = |scope: &&Scope| scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod");
         let unneeded: Vec<Scope> = self
             .cache
             .scopes()
-            .filter(is_pods)
+            .filter(|scope| is_of_pods(scope))
             .filter(|scope| scope.namespace.as_ref().is_some_and(|namespace| all_here && !rolling.contains(namespace)))
             .cloned()
             .collect();
@@ -99,6 +108,7 @@ impl<W: World + 'static> Scheduler<W> {
                         self.news_of(&scope, &key, before.as_ref());
                     }
                     self.miss_applications(&scope, &listed.resource_version);
+                    self.miss_pods(&scope);
                 } else {
                     // Apps wait for this very list.
                     let waiting: Vec<AppName> = self.due.keys().cloned().collect();
@@ -190,6 +200,18 @@ impl<W: World + 'static> Scheduler<W> {
         missed.iter().for_each(|name| self.application_deleted(name, resource_version));
     }
 
+    /// Which pods a watch has missed is not asked for: whoever may wait for one looks.
+    fn miss_pods(&mut self, scope: &Scope) {
+        if !is_of_pods(scope) {
+            return;
+        }
+        let is_there = |app: &App| app.keys().iter().any(|(key, _)| Some(&key.namespace) == scope.namespace.as_ref());
+        let waits = |slot: &Slot| slot.app.as_ref().is_none_or(|app| app.is_rolling() && is_there(app));
+        let waiting: Vec<AppName> =
+            self.slots.iter().filter(|(_, slot)| waits(slot)).map(|(name, _)| name.clone()).collect();
+        waiting.iter().for_each(|name| self.wake_for_change(name));
+    }
+
     /// An object of a list is not what a watch has shown.
     fn news_of(&mut self, scope: &Scope, key: &ObjectKey, before: Option<&Object>) {
         if *scope != self.applications {
@@ -258,7 +280,7 @@ impl<W: World + 'static> Scheduler<W> {
         let app_of =
             |object: &Object| object.label(LABEL_APPLICATION).filter(|_| !is_foreign(object)).map(AppName::from);
         let now = self.cache.get(key);
-        let name = if scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod") {
+        let name = if is_of_pods(scope) {
             now.or(before).and_then(|object| self.app_of_pods(object))
         } else {
             now.and_then(app_of).or_else(|| before.and_then(app_of))
