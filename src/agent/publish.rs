@@ -59,6 +59,10 @@ pub(super) async fn publish<W: World>(
     if is_transient && !every.has_passed(since, now) {
         return Some(every.after(since));
     }
+    // What is about to be done at once is not kept waiting for word of it.
+    if trace.again && !is_settled && !STATUS_EVERY.has_passed(view.phase_since, now) {
+        return Some(STATUS_EVERY.after(view.phase_since));
+    }
     context.telemetry.state_written(StateWrite::Status);
     match context.world.update(&store::application::with_status(&object, status.clone()), Part::Status).await {
         Ok(object) => {
