@@ -20,8 +20,8 @@ use crate::model::{AppName, Declared, Deletion, Millis, Object, ObjectKey, Times
 use crate::observe::{Cache, is_newer};
 use crate::world::{Event, Kinds, Scope, Snapshot, World};
 
-/// Passes under way at once; each is mostly waiting for the API server.
-const PASSES_MAX: usize = 64;
+/// Passes under way at once. Each is mostly waiting for the API server, and holds its app's objects as trees meanwhile.
+const PASSES_MAX: usize = 32;
 /// A list or a look at the kinds that failed is tried again after this.
 pub(super) const RETRY: Millis = Millis::from_seconds(3);
 /// Secrets are read again this often, since they are not watched.

@@ -181,7 +181,8 @@ impl<W: World + 'static> Scheduler<W> {
         }
         if let (Folded::News(before), Some(key)) = (self.cache.fold(scope, change), key) {
             let is_ours = self.touched(scope, &key, before.as_ref());
-            if !is_ours {
+            // What a pass looks at is laid to rest by that pass.
+            if !is_ours || is_of_pods(scope) {
                 self.cache.rest(&key);
             }
         }

@@ -46,6 +46,13 @@ impl Body {
         self.tree = OnceLock::new();
     }
 
+    /// Keeps only the text, which is `json`: what this body was read from.
+    pub fn rest_as(&mut self, json: &str) {
+        let facts = Facts::of(self);
+        self.text = Some(Arc::new(Text { facts, json: json.into() }));
+        self.tree = OnceLock::new();
+    }
+
     /// Whether there is only the text.
     #[must_use]
     pub fn is_resting(&self) -> bool {
