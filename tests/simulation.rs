@@ -1,7 +1,7 @@
 //! The real agent in a simulated world: crashes at every write and at every pair of writes, thousands of seeded stories
 //! with faults, and planted bugs that must be found. What must hold is checked after every write by code of its own.
 //!
-//! `TIDEGATE_SEEDS=n` tells so many stories (`TIDEGATE_FIRST_SEED=n` goes on with one), `TIDEGATE_SEED=n` only that one, `TIDEGATE_STORY=file` the one in the file.
+//! `TIDEGATE_SEEDS=n` tells the stories before that seed (`TIDEGATE_FIRST_SEED=n` begins with one), `TIDEGATE_SEED=n` only that one, `TIDEGATE_STORY=file` the one in the file.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a story came to is told where the test runs")]
 
@@ -127,6 +127,7 @@ fn what_must_hold_holds_in_seeded_stories() {
         Some(seed) => seed..seed + 1,
         None => number("TIDEGATE_FIRST_SEED").unwrap_or(0)..number("TIDEGATE_SEEDS").unwrap_or(SEEDS),
     };
+    assert!(!seeds.is_empty(), "TIDEGATE_FIRST_SEED is below TIDEGATE_SEEDS, the seed to stop before");
     let tally = Tally::default();
     let started = std::time::Instant::now();
     let failed = tell_all(seeds, None, 50, &tally);
