@@ -8,7 +8,7 @@ use futures::future::join_all;
 use super::{App, Context};
 use crate::decide::tried_again_at;
 use crate::model::marks::FIELD_MANAGER;
-use crate::model::{Declared, GroupKind, Object, Release, Timestamp};
+use crate::model::{Declared, GroupKind, Object, ObjectKey, Release, Timestamp};
 use crate::observe::{Live, Rehearsal};
 use crate::stage::{defined_kind, is_hook};
 use crate::world::{ApiError, ApplyOptions, World};
@@ -32,15 +32,18 @@ pub(super) async fn rehearse<W: World>(
         return Some(known.clone());
     }
     let mut rehearsal = Rehearsal { target, at: now, refused: Vec::new(), exempt: Vec::new(), failure: None };
-    let (namespaces, kinds) = made(next, live);
     let is_changed = |object: &&Object| {
         !is_hook(object) && stable.objects.get(&object.key).is_none_or(|before| before.body != object.body)
     };
+    let made = Setting::of(next.objects.values().filter(|object| !live.objects.contains_key(&object.key)));
+    let changed = Setting::of(next.objects.values().filter(is_changed));
     let acting = app.acting();
     let mut asked = Vec::new();
     for object in next.objects.values().filter(is_changed) {
         let key = &object.key;
-        if namespaces.contains(key.namespace.as_str()) || kinds.contains(&key.kind) || live.unserved.contains(&key.kind)
+        if made.namespaces.contains(key.namespace.as_str())
+            || made.kinds.contains(&key.kind)
+            || live.unserved.contains(&key.kind)
         {
             rehearsal.exempt.push(key.clone());
         } else {
@@ -52,7 +55,9 @@ pub(super) async fn rehearse<W: World>(
     for (key, answer) in join_all(asked).await {
         match answer {
             Ok(_) => {}
-            Err(error) if is_for_the_apply(&error) => rehearsal.exempt.push(key.clone()),
+            Err(error) if is_for_the_apply(&error) || changed.may_allow(key, &error) => {
+                rehearsal.exempt.push(key.clone());
+            }
             Err(error @ (ApiError::Invalid(_) | ApiError::Forbidden(_) | ApiError::NotFound)) => {
                 rehearsal.refused.push((key.clone(), error.to_string()));
             }
@@ -74,11 +79,38 @@ fn due(app: &App) -> Option<(&Release, &Release)> {
     Some((app.release(stable.digest)?, app.release(target.digest)?))
 }
 
-/// Namespaces and kinds that the Release itself brings along: what lives in them cannot be tried before they are there.
-fn made<'a>(next: &'a Release, live: &Live) -> (BTreeSet<&'a str>, BTreeSet<GroupKind>) {
-    let new = || next.objects.values().filter(|object| !live.objects.contains_key(&object.key));
-    let namespaces = new().filter(|object| object.key.kind.is("", "Namespace")).map(|object| object.key.name.as_str());
-    (namespaces.collect(), new().filter_map(defined_kind).collect())
+/// What objects live in and by: namespaces, what limits them, and definitions of kinds.
+#[derive(Default)]
+struct Setting<'a> {
+    namespaces: BTreeSet<&'a str>,
+    /// Namespaces whose quotas or limits are among the objects.
+    limited: BTreeSet<&'a str>,
+    kinds: BTreeSet<GroupKind>,
+}
+
+impl<'a> Setting<'a> {
+    /// What of it these objects are.
+    fn of(objects: impl Iterator<Item = &'a Object>) -> Self {
+        let mut setting = Self::default();
+        for object in objects {
+            let key = &object.key;
+            if key.kind.is("", "Namespace") {
+                setting.namespaces.insert(&key.name);
+            } else if key.kind.is("", "ResourceQuota") || key.kind.is("", "LimitRange") {
+                setting.limited.insert(&key.namespace);
+            }
+            setting.kinds.extend(defined_kind(object));
+        }
+        setting
+    }
+
+    /// Whether an object that is refused today may be accepted once these changes are there: a definition with other
+    /// rules, a larger quota, a namespace with other labels.
+    fn may_allow(&self, key: &ObjectKey, error: &ApiError) -> bool {
+        let lives_in = |namespaces: &BTreeSet<&str>| namespaces.contains(key.namespace.as_str());
+        matches!(error, ApiError::Invalid(_) | ApiError::Forbidden(_))
+            && (self.kinds.contains(&key.kind) || lives_in(&self.namespaces) || lives_in(&self.limited))
+    }
 }
 
 /// Whether an answer speaks of this object alone and not against the Release.

@@ -11,6 +11,7 @@ mod events;
 mod harness;
 mod install;
 mod interference;
+mod large;
 mod leader;
 mod leaving;
 mod limits;

@@ -55,6 +55,33 @@ fn a_quota_is_met_before_the_rollout_and_goes_away_by_itself() {
 }
 
 #[test]
+fn a_release_that_raises_its_own_quota_begins() {
+    let quota = |hard: usize| {
+        format!(
+            "apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: maps}}\nspec: {{hard: {{count/configmaps: '{hard}'}}}}\n"
+        )
+    };
+    let story = Story::begin_with("own-quota", &AppFixture::new("web").replicas(2));
+    // The namespace has one of its own, of the cluster's authority.
+    story.observer.wait("both ConfigMaps are there", |state| state.all(Kind::ConfigMap).count() == 2);
+    story.repo.write("manifests/web/quota.yaml", &quota(2));
+    let commit = story.repo.commit_and_push("a quota");
+    story.wait_app("web", "has its quota", |app| app.is_settled() && app.effective("commit") == commit);
+    story.observer.wait("the quota is counted", |_| {
+        story.kubectl("get quota maps -o jsonpath={.status.used}").contains(":\"2\"")
+    });
+
+    story.repo.write("manifests/web/quota.yaml", &quota(3));
+    story.repo.write("manifests/web/more.yaml", &config_map("more", "hello"));
+    story.repo.bump("web", "1.1.0");
+    story.wait_settled("web", "1.1.0");
+    assert_eq!(
+        story.observer.now(|state| state.config("more", "greeting").map(str::to_owned)).as_deref(),
+        Some("hello")
+    );
+}
+
+#[test]
 fn what_lives_in_a_namespace_of_the_same_release_cannot_be_tried_and_is_named() {
     let story = Story::begin_with("untried", &AppFixture::new("web").replicas(2));
     let home = format!("{}-home", story.namespace);
