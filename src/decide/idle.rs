@@ -201,13 +201,12 @@ pub(super) fn begin(
     put(draft, application, target, next, lane, position, added, Vec::new());
 }
 
-/// Whether a workload is gone of which Stable knows nothing: its Release was kept nowhere and had to be made from what
-/// ran, when somebody had deleted this already.
+/// Whether Stable knows nothing of a workload that we have: its Release was kept nowhere and had to be made from what
+/// ran, when somebody had deleted this already. What stands of it since, if anything, is of a version that failed.
 fn is_lost(key: &ObjectKey, stable: &Release, draft: &Draft<'_>) -> bool {
-    let live = draft.s.live;
-    let is_gone = !live.objects.contains_key(key) && !live.unserved.contains(&key.kind);
     let runs_pods = is_deployment(key) || waits_for_batches(key);
-    runs_pods && is_gone && !stable.objects.contains_key(key) && draft.record.inventory.contains_key(key)
+    let is_served = !draft.s.live.unserved.contains(&key.kind);
+    runs_pods && is_served && !stable.objects.contains_key(key) && draft.record.inventory.contains_key(key)
 }
 
 fn start_first_sync(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef, next: &Release) {

@@ -16,6 +16,8 @@ pub struct Cache {
 #[derive(Clone, Debug, Default)]
 struct Collection {
     resource_version: String,
+    /// Of the last list.
+    listed: String,
     objects: BTreeMap<ObjectKey, Object>,
     /// Objects that went since the last list, each with the resourceVersion in which it did: an event that comes late
     /// does not bring them back.
@@ -31,6 +33,13 @@ impl Collection {
             self.gone.clear();
         }
         self.gone.insert(key.clone(), resource_version.to_owned());
+    }
+
+    /// Whether a deletion or a list has shown, since `object` was so, that it is not there.
+    fn is_gone(&self, object: &Object) -> bool {
+        let is_older = |seen: &String| !is_newer(object.resource_version(), seen);
+        let has_gone = is_older(&self.listed) || self.gone.get(&object.key).is_some_and(is_older);
+        has_gone && !self.objects.contains_key(&object.key)
     }
 
     fn follow(&mut self, resource_version: &str) {
@@ -100,8 +109,9 @@ impl Cache {
                 changed.push((key, Some(known)));
             }
         }
-        let resource_version = resource_version.to_owned();
-        self.scopes.insert(scope.clone(), Collection { resource_version, objects, gone: BTreeMap::new() });
+        let listed = resource_version.to_owned();
+        let resource_version = listed.clone();
+        self.scopes.insert(scope.clone(), Collection { resource_version, listed, objects, gone: BTreeMap::new() });
         changed
     }
 
@@ -146,6 +156,11 @@ impl Cache {
     /// Folds the answer to a write or a read by name, so that no later pass decides from something older (S11).
     pub fn learn(&mut self, object: Object) {
         let holder = self.scopes.iter_mut().find(|(scope, _)| covers(scope, &object.key));
+        if let Some((_, collection)) = &holder
+            && collection.is_gone(&object)
+        {
+            return;
+        }
         let objects = match holder {
             Some((_, collection)) => &mut collection.objects,
             None => &mut self.by_name,
@@ -270,6 +285,24 @@ mod tests {
         // A deletion that overtook the creation.
         cache.fold(&scope(), Change::Deleted(object("y", "15")));
         assert_eq!(cache.fold(&scope(), Change::Stored(object("y", "14"))), Folded::Known);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_brings_nothing_back() {
+        let check = |version: &str, expected: Option<&str>| {
+            let mut cache = Cache::default();
+            cache.replace(&scope(), vec![object("x", "4")], "9");
+            cache.fold(&scope(), Change::Deleted(object("x", "12")));
+            cache.learn(object("x", version));
+            assert_eq!(cache.get(&object("x", "0").key).map(Object::resource_version), expected, "{version}");
+            // One that the list has not shown.
+            let mut cache = Cache::default();
+            cache.replace(&scope(), Vec::new(), "12");
+            cache.learn(object("x", version));
+            assert_eq!(cache.get(&object("x", "0").key).map(Object::resource_version), expected, "{version}");
+        };
+        check("11", None);
+        check("13", Some("13"));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Rollouts {
     aborts: usize,
     /// Releases that failed, with the attempt, unless a person freed them.
     failed: BTreeSet<(String, u64)>,
+    /// The Release of the last first sync that failed: it stays where it is.
+    stranded: String,
     /// When the Deployment was last seen with too few pods for waves, before somebody scaled it.
     small_until: Option<Timestamp>,
     /// Agents of ours that wrote last, by process: a write of one that died may still arrive.
@@ -108,12 +110,19 @@ impl Rollouts {
             }
             _ => {
                 started(&self.failed, now, index, found);
-                if self.has_run && text(now, "/lane") == "firstSync" && moment.standing.deployment().is_some() {
+                // What stands of a version that failed, after Stable's was deleted, is nothing to go back to.
+                let release =
+                    |deployment: &Value| deployment["metadata"]["annotations"]["tidegate.dev/release"].clone();
+                let stands = moment.standing.deployment().is_some_and(|it| release(it) != self.stranded.as_str());
+                if self.has_run && text(now, "/lane") == "firstSync" && stands {
                     found.push(("S3", "an app that ran already is taken for a first sync".to_owned()));
                 }
             }
         }
         self.failed.extend(failed(now));
+        if position(now) == "held" && text(now, "/lane") == "firstSync" {
+            text(now, "/target/digest").clone_into(&mut self.stranded);
+        }
         if position(now) == "reverting" && matches!(text(now, "/position/reason/by"), "abort" | "rollback") {
             self.aborts += 1;
             let asked = moment.story.steps.iter().filter(|(_, step)| matches!(step, Step::Request(_))).count();
