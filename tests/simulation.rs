@@ -127,7 +127,10 @@ fn what_must_hold_holds_in_seeded_stories() {
         Some(seed) => seed..seed + 1,
         None => number("TIDEGATE_FIRST_SEED").unwrap_or(0)..number("TIDEGATE_SEEDS").unwrap_or(SEEDS),
     };
-    assert!(!seeds.is_empty(), "TIDEGATE_FIRST_SEED is below TIDEGATE_SEEDS, the seed to stop before");
+    assert!(
+        !seeds.is_empty(),
+        "no seeds to tell: TIDEGATE_FIRST_SEED must be below TIDEGATE_SEEDS, the seed to stop before"
+    );
     let tally = Tally::default();
     let started = std::time::Instant::now();
     let failed = tell_all(seeds, None, 50, &tally);

@@ -202,7 +202,8 @@ pub(super) fn begin(
 }
 
 /// Whether Stable knows nothing of a workload that we have: its Release was kept nowhere and had to be made from what
-/// ran, when somebody had deleted this already. What stands of it since, if anything, is of a version that failed.
+/// ran, when somebody had deleted this already; or it left Git without being pruned. What stands of it, if anything, is
+/// nothing that could be gone back to.
 fn is_lost(key: &ObjectKey, stable: &Release, draft: &Draft<'_>) -> bool {
     let runs_pods = is_deployment(key) || waits_for_batches(key);
     let is_served = !draft.s.live.unserved.contains(&key.kind);

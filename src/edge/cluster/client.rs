@@ -14,8 +14,8 @@ use super::CONNECT_TIMEOUT;
 /// Makes the client. Nothing is opened yet.
 ///
 /// What kube makes by itself lets small segments wait for each other (Nagle's algorithm). A write has its head and its
-/// body in two of them, and a server that delays its acknowledgements then costs 40 ms, in three of four rollouts (seen
-/// on the test control plane).
+/// body in two of them, and a server that delays its acknowledgements then costs 40 ms, in most rollouts (seen on the
+/// test control plane).
 pub(super) fn client(mut settings: kube::Config) -> Result<Client, kube::Error> {
     settings.connect_timeout = Some(CONNECT_TIMEOUT);
     // Watches are silent for long; calls are timed as a whole.
