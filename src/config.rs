@@ -26,6 +26,8 @@ pub struct Config {
     pub git_ca_file: Option<PathBuf>,
     /// Where the bare clone lives; may be lost at any time.
     pub store: PathBuf,
+    /// Socket of the renderer of Kustomize and Helm; without one only plain YAML is rendered.
+    pub renderer: Option<PathBuf>,
     /// Time between two polls while nothing is under way.
     pub poll_interval: Duration,
     /// Namespace of the Application resources, kept Releases and the agent itself.
@@ -95,6 +97,9 @@ pub struct AgentArgs {
     /// Folder for the clone; it may be lost at any time [default: /var/lib/tidegate]
     #[arg(long, env = "TIDEGATE_STORE", value_name = "FOLDER")]
     pub store: Option<String>,
+    /// Socket of `tidegate render`, for Kustomize and Helm [default: none, only plain YAML is rendered]
+    #[arg(long, env = "TIDEGATE_RENDERER", value_name = "SOCKET")]
+    pub renderer: Option<String>,
     /// Time between two polls, such as 500ms, 5s or 1m [default: 5s]
     #[arg(long, env = "TIDEGATE_POLL_INTERVAL", value_name = "DURATION")]
     pub poll_interval: Option<String>,
@@ -174,6 +179,7 @@ struct FileSettings {
     git_credentials: Option<String>,
     git_ca_file: Option<String>,
     store: Option<String>,
+    renderer: Option<String>,
     poll_interval: Option<String>,
     namespace: Option<String>,
     owner: Option<String>,
@@ -285,6 +291,7 @@ fn merge(
         git_credentials: folder("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
         git_ca_file: folder("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
+        renderer: folder("renderer", &arguments.renderer, &file.renderer)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,
         owner: pick("owner", &arguments.owner, &file.owner, &namespace).checked(owner_id)?,

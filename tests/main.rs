@@ -7,6 +7,7 @@ mod documentation_links;
 #[path = "soak/judge/mod.rs"]
 mod judge;
 mod model_check;
+mod rendering;
 mod shipped;
 mod simulation;
 mod support;

@@ -18,6 +18,8 @@ mod diff;
 mod history;
 mod orphans;
 mod output;
+mod render;
+mod rendering;
 mod request;
 pub mod schema;
 mod simulate;
@@ -41,6 +43,8 @@ struct Arguments {
 enum Command {
     /// Run the agent
     Agent(Box<crate::config::AgentArgs>),
+    /// Run the renderer of Kustomize and Helm, beside an agent
+    Render(render::RenderArgs),
     /// Check declarations without a cluster
     Validate(validate::Arguments),
     /// Tell the story of a rollout in a simulated cluster, with the real agent; needs nothing
@@ -84,6 +88,7 @@ const FAILED: u8 = 2;
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Agent(arguments) => agent::run(&arguments),
+        Command::Render(arguments) => once(render::run(&arguments)),
         Command::Validate(arguments) => return validate::run(&arguments),
         Command::Demo(arguments) => once(demo::run(&arguments)),
         Command::Simulate(arguments) => simulate::run(&arguments),

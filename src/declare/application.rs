@@ -10,11 +10,12 @@ use super::problem::{Position, Sink, shown};
 use super::read::{Mapping, Place, is_tag};
 use super::scalar::to_json;
 use super::shape::{IGNORE, PLAN_SPEC};
+use super::source::{read_common, read_source};
 use super::tree::Content;
 use crate::expression::Expression;
 use crate::model::{
     AppName, Application, Body, Deletion, DeletionCap, Dependency, DependencyCondition, GroupKind, HealthRule,
-    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SyncPolicy, WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -51,10 +52,8 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let version = spec.text("version", sink);
     let images = read_images(version, &spec, sink);
     let attempt = spec.whole("attempt", sink).unwrap_or(0);
-    let source = spec.mapping("source", sink);
-    let path = source.as_ref().and_then(|source| source.text("path", sink));
-    let source_at = source.as_ref().and_then(|source| source.get("path")).map(|place| place.node.at);
-    let is_recursive = source.and_then(|source| source.boolean("recurse", sink)).unwrap_or(false);
+    let source = read_source(&spec, file, sink);
+    let common = read_common(&spec, sink);
     let destination = spec.mapping("destination", sink);
     let namespace = destination.as_ref().and_then(|destination| destination.text("namespace", sink));
     let service_account =
@@ -70,12 +69,15 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let health = read_health(&spec, sink);
     let (depends_on, depends_at) = read_dependencies(&spec, sink);
     let history_max = spec.whole("history", sink).unwrap_or(HISTORY_DEFAULT);
+    let source = source?;
+    let source_at = source.at;
     let application = Application {
         name: AppName::from(name),
         version: version?.to_owned(),
         images,
         attempt,
-        source: SourcePath { path: from_root(path?, file), is_recursive },
+        source: source.source,
+        common,
         namespace: namespace?.to_owned(),
         service_account,
         plan,
@@ -89,7 +91,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         declared_in: file.to_owned(),
         spec: at_rest(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, source_at: source_at?, depends_at })
+    Some(Read { application, plan: choice, source_at, depends_at })
 }
 
 /// It is only looked at when the custom resource is compared with it, and there may be thousands.
@@ -101,18 +103,6 @@ fn at_rest(spec: serde_json::Value) -> Body {
 
 /// Ten Releases: two weeks of daily bumps, at about 10 KB each compressed.
 const HISTORY_DEFAULT: u32 = 10;
-
-/// Normalises a path: from the repository's root, without empty and `.` parts.
-fn from_root(path: &str, file: &str) -> String {
-    let is_relative_to_file = path == "." || path.starts_with("./");
-    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let parts =
-        |path: &'_ str| path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
-    let mut whole: Vec<String> = if is_relative_to_file { parts(folder) } else { Vec::new() };
-    let below: Vec<String> = parts(path);
-    whole.extend(below);
-    whole.join("/")
-}
 
 fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<ImageOverride> {
     let mut images: Vec<ImageOverride> = Vec::new();
@@ -241,24 +231,4 @@ fn read_ignore(place: &Place<'_>, sink: &mut Sink<'_>) -> Option<IgnoreRule> {
         place.report(sink, "ignores nothing", "give `jsonPointers`, `managers`, or both");
     }
     Some(IgnoreRule { group, kind, name, namespace, pointers, managers, when })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_path_is_from_the_root_unless_it_starts_with_a_dot() {
-        for (path, file, expected) in [
-            ("apps/web", "x/app.yaml", "apps/web"),
-            ("apps//web/./m/", "x/app.yaml", "apps/web/m"),
-            ("./m", "apps/web/app.yaml", "apps/web/m"),
-            ("./", "apps/web/app.yaml", "apps/web"),
-            (".", "apps/web/app.yaml", "apps/web"),
-            (".", "app.yaml", ""),
-            (".hidden", "apps/app.yaml", ".hidden"),
-        ] {
-            assert_eq!(from_root(path, file), expected, "{path} in {file}");
-        }
-    }
 }

@@ -22,6 +22,7 @@ mod read;
 mod scalar;
 mod schema;
 mod shape;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -8,6 +8,7 @@ use super::nearest::did_you_mean;
 use super::problem::{Position, Sink, shown};
 use super::scalar::{self, DURATION_MAX, Resolved, resolve};
 use super::shape::{Field, Kind, PLACEHOLDERS, QUERY_BYTES_MAX, Rule, Shape};
+use super::source::{is_chart_repository, is_exact_version};
 use super::tree::{Content, Entry, Node, Scalar};
 use crate::expression::Expression;
 use crate::model::{HealthRule, Millis, Replicas};
@@ -375,6 +376,17 @@ fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
         Rule::Pointer if !text.starts_with('/') => {
             wrong("is no JSON pointer", "begin with `/`, such as /spec/replicas")
         }
+        Rule::ChartRepository if !is_chart_repository(text) => {
+            wrong("is no place for charts", "write an https, http or oci URL without credentials, query and final `/`")
+        }
+        Rule::ExactVersion if !is_exact_version(text) => wrong(
+            "is no exact version",
+            "write all three numbers, such as 1.2.3: a range would change without a commit",
+        ),
+        Rule::ValuePath if !word(253) || text.contains([',', '=', '{', '}']) => {
+            wrong("is no path of a value", "write it as in image.tag or hosts[0]")
+        }
+        Rule::Any(max) if text.len() > max => wrong("is too long", &format!("at most {max} bytes")),
         Rule::Path => broken_path(text).map(|(message, hint)| (format!("`{quoted}` {message}"), hint.to_owned())),
         Rule::Query => broken_query(text),
         Rule::Group if text.len() > 253 || !(text.is_empty() || text.split('.').all(is_label)) => {
@@ -395,7 +407,11 @@ fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
         | Rule::Digest
         | Rule::Group
         | Rule::Pointer
-        | Rule::ObjectKind => None,
+        | Rule::ObjectKind
+        | Rule::ChartRepository
+        | Rule::ExactVersion
+        | Rule::ValuePath
+        | Rule::Any(_) => None,
     }
 }
 

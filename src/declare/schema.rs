@@ -59,6 +59,7 @@ fn value(kind: &Kind) -> Value {
             {"type": "integer", "minimum": 1, "maximum": u32::MAX},
             {"type": "string", "pattern": "^([1-9][0-9]?|100)%$|^all$"},
         ]}),
+        Kind::Free => json!({"type": "object"}),
         Kind::Labels => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Kind::Mapping(shape) => mapping(shape),
         Kind::Plan(shape) => json!({"oneOf": [text(Rule::Label(63)), mapping(shape)]}),
@@ -78,6 +79,12 @@ fn text(rule: Rule) -> Value {
         }
         Rule::Tag => json!({"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "maxLength": 128}),
         Rule::Digest => json!({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+        Rule::ChartRepository => json!({"type": "string", "pattern": "^(https?|oci)://[^@\\s]+$", "maxLength": 1024}),
+        Rule::ExactVersion => {
+            json!({"type": "string", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+([+-][0-9A-Za-z.+-]+)?$", "maxLength": 128})
+        }
+        Rule::ValuePath => json!({"type": "string", "pattern": "^[^\\s,={}]+$", "maxLength": 253}),
+        Rule::Any(max) => json!({"type": "string", "maxLength": max}),
         Rule::Pointer => json!({"type": "string", "pattern": "^/", "maxLength": 1024}),
         Rule::Path => json!({"type": "string", "pattern": "^[^/\\\\]", "minLength": 1, "maxLength": 1024}),
         Rule::Group => json!({"type": "string", "pattern": "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$", "maxLength": 253}),

@@ -55,6 +55,8 @@ pub(super) enum Kind {
     Replicas,
     /// Text by text, freely named.
     Labels,
+    /// A mapping that is somebody else's: its fields are taken as they are.
+    Free,
     /// A mapping of ours.
     Mapping(&'static Shape),
     /// The name of a plan, or the plan itself.
@@ -80,6 +82,14 @@ pub(super) enum Rule {
     Digest,
     /// A path from the repository's root, or from the file's folder after `./`.
     Path,
+    /// Where charts are: an `https`, `http` or `oci` URL without credentials.
+    ChartRepository,
+    /// An exact semantic version.
+    ExactVersion,
+    /// The path of one value of a chart, such as `image.tag`.
+    ValuePath,
+    /// Any text of at most so many bytes.
+    Any(usize),
     /// A field manager's name: one word of at most 128 characters.
     Manager,
     /// A JSON pointer.
@@ -101,11 +111,11 @@ pub(super) const QUERY_BYTES_MAX: usize = 4096;
 pub(super) const PLACEHOLDERS: &[&str] =
     &["application", "namespace", "version", "target_hash", "target_pods", "stable_hash", "stable_pods"];
 
-const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
+pub(super) const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, is_required: true, kind, about }
 }
 
-const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
+pub(super) const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, is_required: false, kind, about }
 }
 
@@ -144,8 +154,13 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
             Kind::Whole(0, u32::MAX),
             "Raise it to free a Release from quarantine for another try. Default 0.",
         ),
-        required("source", Kind::Mapping(&SOURCE), "Where the manifests are."),
+        required("source", Kind::Mapping(&super::source::SOURCE), "Where the manifests are."),
         required("destination", Kind::Mapping(&DESTINATION), "Where the objects go."),
+        optional(
+            "commonMetadata",
+            Kind::Mapping(&super::source::COMMON_METADATA),
+            "Labels and annotations that every object gets.",
+        ),
         optional("plan", Kind::Plan(&PLAN_SPEC), "Name of a WavePlan, or its spec. Default all-at-once."),
         optional("sync", Kind::Mapping(&SYNC), "How the app is kept in sync."),
         optional(
@@ -238,23 +253,6 @@ static IMAGE: Shape = Shape {
     foreign: &[
         ("newTag", "here it is called `tag`"),
         ("newName", "an image keeps its name; change it in the manifest"),
-    ],
-};
-
-static SOURCE: Shape = Shape {
-    about: "Where manifests are.",
-    fields: &[
-        required(
-            "path",
-            Kind::Text(Rule::Path),
-            "Folder, from the repository's root; from this file's folder when it starts with `./`.",
-        ),
-        optional("recurse", Kind::Boolean, "Whether folders below it are read too. Default false."),
-    ],
-    foreign: &[
-        ("repoURL", "manifests are read from the repository that the agent follows; remove it"),
-        ("targetRevision", "the agent's branch is followed; remove it"),
-        ("directory", "here it is `recurse: true`"),
     ],
 };
 

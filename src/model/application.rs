@@ -1,9 +1,9 @@
 //! An Application: the unit of sync, as Git declares it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Body, Digest, HealthRule, Object, ReleaseRef, Revision, WavePlan};
+use super::{Body, Digest, HealthRule, HelmSource, Object, ReleaseRef, Revision, Tool, WavePlan};
 use crate::expression::Expression;
 
 /// The name of an Application; unique per agent.
@@ -49,6 +49,8 @@ pub struct Application {
     pub attempt: u32,
     /// Where its manifests are.
     pub source: SourcePath,
+    /// Labels and annotations that every object gets.
+    pub common: CommonMetadata,
     /// Namespace for objects that name none.
     pub namespace: String,
     /// The service account of that namespace on whose behalf objects are written; the agent itself when there is none.
@@ -75,13 +77,26 @@ pub struct Application {
     pub spec: Body,
 }
 
-/// A folder of manifests in the repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A folder of the repository that manifests come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourcePath {
     /// Path from the repository's root, without leading or trailing slash; empty is the root.
     pub path: String,
     /// Whether folders below it are read too.
     pub is_recursive: bool,
+    /// How manifests come out of it; found out from its files when it is not said.
+    pub tool: Option<Tool>,
+    /// For Helm.
+    pub helm: HelmSource,
+}
+
+/// Labels and annotations that every object of an app gets, in its own metadata; what a manifest says itself wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommonMetadata {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// An app that another one waits for.

@@ -23,6 +23,7 @@ mod racing;
 mod reading;
 mod rehearsal;
 mod release;
+mod rendered;
 mod restart;
 mod revert;
 mod rollout;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 
+use crate::cli::rendering;
 use crate::cli::validate::relative;
 use crate::cli::working_tree::{self, Contents, Read};
 use crate::declare::{ParsedFile, Problem, assemble, is_candidate, parse_file};
 use crate::edge::git::Commit;
 use crate::model::{AppName, Application};
-use crate::render::inputs;
 use crate::world::{BlobId, Entry, Files};
 
 /// Files of a commit that are read at once.
@@ -64,10 +64,10 @@ pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyh
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             anyhow!("revision `{revision}` cannot be compared\n{}", problems.join("\n"))
         })?;
-        let found = inputs(&app, &files).with_context(|| format!("failed to read {name} at {label}"))?;
-        let paths: Vec<String> = found.keys().map(|path| (*path).to_owned()).collect();
-        let contents = read(&commit, found.values().copied())?;
-        apps.insert(name, (app, paths.into_iter().zip(contents).collect()));
+        let read = |path: &str| Ok(read(&commit, files.get(path).into_iter())?.pop().unwrap_or_default());
+        let contents = rendering::manifests(&app, &files, read);
+        let contents = contents.with_context(|| format!("failed to render {name} at {label}"))?;
+        apps.insert(name, (app, contents));
     }
     Ok(Side { label, apps, is_whole: folder.is_empty(), remarks: Vec::new() })
 }
