@@ -16,6 +16,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("expression", &[]),
     ("model", &["expression"]),
     ("mutants", &[]),
+    ("signature", &[]),
+    ("sops", &[]),
     ("status", &["model"]),
     ("world", &["model", "status"]),
     ("declare", &["expression", "model", "world"]),
@@ -37,8 +39,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Folders whose code is a function of its arguments.
-const PURE: &[&str] =
-    &["expression", "model", "declare", "render", "stage", "observe", "diff", "health", "decide", "status", "store"];
+const PURE: &[&str] = &[
+    "expression",
+    "model",
+    "signature",
+    "sops",
+    "declare",
+    "render",
+    "stage",
+    "observe",
+    "diff",
+    "health",
+    "decide",
+    "status",
+    "store",
+];
 
 /// What pure code does not contain, and why.
 const NOT_PURE: &[(&str, &str)] = &[
