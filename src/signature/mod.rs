@@ -53,7 +53,7 @@ pub enum SignatureKind {
     OpenPgp,
     /// `gpg.format = ssh`.
     Ssh,
-    /// `gpg.format = x509`: CMS, as gitsign, smimesign and gpgsm make it.
+    /// `gpg.format = x509`: CMS, as gitsign and smimesign make it.
     X509,
 }
 
@@ -157,7 +157,7 @@ impl SignaturePolicy {
             match file.as_str() {
                 "allowed_signers" => {
                     policy.ssh = ssh::AllowedSigners::parse(text)
-                        .map_err(|(line, problem)| PolicyError { file: format!("{file}, line {line}"), problem })?
+                        .map_err(|(line, problem)| PolicyError { file: format!("{file}, line {line}"), problem })?;
                 }
                 "ca.crt" => policy.x509.read(text).map_err(&wrong)?,
                 "identities" => policy.x509.restrict(text),

@@ -9,8 +9,8 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use pgp::composed::{Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{RevocationCode, Signature, SignatureType, SubpacketData};
-use pgp::types::{KeyDetails, Tag, VerifyingKey};
+use pgp::packet::{RevocationCode, Signature, SignatureType, SignatureVersion, SubpacketData};
+use pgp::types::{Duration, KeyDetails, Tag, VerifyingKey};
 
 use super::{CLOCK_AHEAD_MAX, SignatureKind, Verdict, shown};
 
@@ -42,17 +42,40 @@ impl Keyring {
         }
         for (index, start) in starts.iter().enumerate() {
             let end = starts.get(index + 1).copied().unwrap_or(text.len());
-            let block = text[*start..end].as_bytes();
+            let block = &text.as_bytes()[*start..end];
             let (keys, _) =
                 SignedPublicKey::from_armor_many(block).map_err(|_| "the armor is broken; export it again")?;
             for key in keys {
-                self.keys.push(key.map_err(|_| "an OpenPGP key in it is broken; export it again")?);
+                self.merge(key.map_err(|_| "an OpenPGP key in it is broken; export it again")?);
             }
         }
         if self.keys.len() > KEYS_MAX {
             return Err("with this file there are more than 1,000 OpenPGP keys");
         }
         Ok(())
+    }
+
+    /// Adds a key, or what a further copy of it says: an old copy does not hide that the new one is revoked.
+    fn merge(&mut self, new: SignedPublicKey) {
+        let fingerprint = new.primary_key.fingerprint();
+        let Some(known) = self.keys.iter_mut().find(|each| each.primary_key.fingerprint() == fingerprint) else {
+            self.keys.push(new);
+            return;
+        };
+        known.details.revocation_signatures.extend(new.details.revocation_signatures);
+        known.details.direct_signatures.extend(new.details.direct_signatures);
+        for user in new.details.users {
+            match known.details.users.iter_mut().find(|each| each.id.id() == user.id.id()) {
+                Some(known) => known.signatures.extend(user.signatures),
+                None => known.details.users.push(user),
+            }
+        }
+        for subkey in new.public_subkeys {
+            match known.public_subkeys.iter_mut().find(|each| each.key.fingerprint() == subkey.key.fingerprint()) {
+                Some(known) => known.signatures.extend(subkey.signatures),
+                None => known.public_subkeys.push(subkey),
+            }
+        }
     }
 }
 
@@ -78,7 +101,7 @@ pub(super) fn verify(payload: &[u8], armored: &str, keyring: &Keyring, now: Time
         match judged {
             Ok(()) => return Verdict::Good { signer: name_of(key, now), kind: SignatureKind::OpenPgp },
             Err(why) => {
-                reason = reason.or(Some(format!("{why} (key {} of {})", hex(&key.primary_key), name_of(key, now))))
+                reason = reason.or(Some(format!("{why} (key {} of {})", hex(&key.primary_key), name_of(key, now))));
             }
         }
     }
@@ -101,6 +124,9 @@ fn read(armored: &str) -> Result<Signature, String> {
     if signature.typ() != Some(SignatureType::Binary) {
         return Err("it is not over bytes as they are; sign with git itself".to_owned());
     }
+    if !matches!(signature.version(), SignatureVersion::V4 | SignatureVersion::V6) {
+        return Err("it is of a version of OpenPGP that is not used any more; sign again with a current gpg".to_owned());
+    }
     if !is_strong(&signature) {
         return Err("its hash is not safe any more (SHA-1, MD5 or unknown); set `digest-algo SHA256` in gpg.conf and sign again".to_owned());
     }
@@ -117,7 +143,7 @@ fn time_of(signature: &Signature, now: Timestamp) -> Result<Timestamp, String> {
     if made > now + CLOCK_AHEAD_MAX {
         return Err(format!("it says it was made at {made}, which is still to come; set the clock and sign again"));
     }
-    match signature.signature_expiration_time().map(|life| life.as_secs()) {
+    match signature.signature_expiration_time().map(Duration::as_secs) {
         Some(life) if life > 0 && after(made, life) <= now => {
             Err(format!("it expired at {}; sign again", after(made, life)))
         }
@@ -168,10 +194,10 @@ fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, made: Tim
         return Err("the subkey may not sign".to_owned());
     }
     let back = binding.embedded_signature().filter(|back| counts(back));
-    if !back.is_some_and(|back| back.verify_primary_key_binding(&subkey.key, &key.primary_key).is_ok()) {
+    if back.is_none_or(|back| back.verify_primary_key_binding(&subkey.key, &key.primary_key).is_err()) {
         return Err("the subkey itself does not say that it belongs to its key".to_owned());
     }
-    lives(subkey.key.created_at().as_secs(), binding.key_expiration_time().map(|life| life.as_secs()), made)
+    lives(subkey.key.created_at().as_secs(), binding.key_expiration_time().map(Duration::as_secs), made)
         .map_err(|why| format!("the subkey {why}"))
 }
 
@@ -189,7 +215,7 @@ fn alive(key: &SignedPublicKey, made: Timestamp) -> Result<&Signature, String> {
         .filter(|each| each.typ() == Some(SignatureType::Key) && counts(each) && each.verify_key(primary).is_ok());
     let direct = direct.max_by_key(|each| each.created());
     let users = users(key).map(|(_, signature)| signature).max_by_key(|each| each.created());
-    let life = |own: Option<&Signature>| own.and_then(Signature::key_expiration_time).map(|life| life.as_secs());
+    let life = |own: Option<&Signature>| own.and_then(Signature::key_expiration_time).map(Duration::as_secs);
     let Some(own) = users.or(direct) else {
         return Err("the key has no valid user id of its own (SHA-1 does not count); renew it with `gpg --quick-set-expire`, and export it again".to_owned());
     };

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PublicKey, SshSig};
 
 use super::{SignatureKind, Verdict, shown};
 
@@ -124,7 +124,7 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 
 /// Judges a signature that was made at `time`.
 pub(super) fn verify(payload: &[u8], signature: &str, allowed: &AllowedSigners, time: Timestamp) -> Verdict {
-    let Ok(signature) = SshSig::from_pem(signature.trim_ascii_end()) else {
+    let Some(signature) = read(signature) else {
         return Verdict::bad("it is not an SSH signature that can be read; sign again");
     };
     let key = PublicKey::from(signature.public_key().clone());
@@ -152,6 +152,15 @@ pub(super) fn verify(payload: &[u8], signature: &str, allowed: &AllowedSigners, 
         return Verdict::Good { signer: shown(&lines[index].principals), kind: SignatureKind::Ssh };
     }
     Verdict::bad(reasons.find_map(|reason| reason).unwrap_or_default())
+}
+
+/// Reads a signature that is written as it would be written again: lengths that do not fit pass the parser.
+fn read(armored: &str) -> Option<SshSig> {
+    let signature = SshSig::from_pem(armored.trim_ascii_end()).ok()?;
+    let again = signature.to_pem(LineEnding::LF).ok()?;
+    let is_same =
+        again.split_ascii_whitespace().collect::<String>() == armored.split_ascii_whitespace().collect::<String>();
+    (is_same && signature.version() == SshSig::VERSION).then_some(signature)
 }
 
 /// Whether a security key says that someone was there. Other keys cannot tell.

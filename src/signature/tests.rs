@@ -75,6 +75,8 @@ fn revoked_openpgp_keys_do_not_sign() {
     // As compromised: nothing they ever signed counts.
     bad("revoked1-before", &["revoked1.asc"], "the key was revoked");
     bad("revoked1-after", &["revoked1.asc"], "the key was revoked");
+    good("revoked1-before", &["revoked1-old-copy.asc"], "Test revoked1 <revoked1@example.com>");
+    bad("revoked1-before", &["revoked1-old-copy.asc", "revoked1.asc"], "the key was revoked");
     // As superseded or retired: what came before stays.
     for reason in [2, 3] {
         let key = format!("revoked{reason}.asc");
@@ -275,6 +277,10 @@ fn several_blocks_may_stand_in_one_file() {
     let policy = SignaturePolicy::from_files([("team.asc".to_owned(), both)]).unwrap();
     assert!(judge_commit(&case("alive.commit"), &policy).is_good());
     assert!(judge_commit(&case("rsa.commit"), &policy).is_good());
+    // Copies of one key add up.
+    good("subkey", &["root-one-subkey.asc", "root.asc"], "Test root <root@example.com>");
+    good("subkey-expired-before", &["root-one-subkey.asc", "root.asc"], "Test root <root@example.com>");
+    good("expired-after", &["expired.asc", "renewed.asc"], "Test expired <expired@example.com>");
 }
 
 /// A repository with one file, made by the git of this machine.
@@ -420,6 +426,35 @@ fn no_changed_byte_passes_ssh() {
 }
 
 #[test]
+fn no_changed_byte_of_an_ssh_signature_passes() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let repository = Repository::new();
+    let key = repository.use_ssh_key("own", &["-t", "ed25519"]);
+    let policy = signers(&format!("* {key}"));
+    let raw = String::from_utf8(repository.signed_commit()).unwrap();
+    let begin = raw.find("SIGNATURE-----\n").unwrap() + "SIGNATURE-----\n".len();
+    let end = raw.find(" -----END").unwrap();
+    let bytes = STANDARD.decode(raw[begin..end].split_ascii_whitespace().collect::<String>()).unwrap();
+    let with = |bytes: &[u8]| {
+        let text = STANDARD.encode(bytes).into_bytes();
+        let lines =
+            text.chunks(70).map(|line| format!(" {}\n", std::str::from_utf8(line).unwrap())).collect::<String>();
+        judge_commit(format!("{}{lines}{}", &raw[..begin], &raw[end..]).as_bytes(), &policy)
+    };
+    assert!(with(&bytes).is_good());
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            assert!(!with(&changed).is_good(), "byte {at}, bit {bit}");
+        }
+        assert!(!with(&bytes[..at]).is_good(), "cut at {at}");
+    }
+    assert!(!with(&[bytes, vec![0]].concat()).is_good());
+}
+
+#[test]
 fn a_signature_for_another_purpose_is_none_of_git() {
     let repository = Repository::new();
     let key = repository.use_ssh_key("own", &["-t", "ed25519"]);
@@ -432,6 +467,48 @@ fn a_signature_for_another_purpose_is_none_of_git() {
     let signed = String::from_utf8(raw).unwrap().replacen("\nnot signed", &header, 1);
     let verdict = judge_commit(signed.as_bytes(), &signers(&format!("* {key}")));
     assert!(verdict.to_string().contains("made for file, not for git"), "{verdict}");
+}
+
+/// A text or number as SSH writes it.
+fn wire(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+}
+
+/// A security key in software: its line for `allowed_signers`, and a commit that it signed with these flags.
+fn security_key(flags: u8) -> (String, String) {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest, Sha256, Sha512};
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let public = [wire(b"sk-ssh-ed25519@openssh.com"), wire(pair.public_key_raw()), wire(b"ssh:")].concat();
+    let payload = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nA commit.\n";
+    let hash = Sha512::digest(payload).to_vec();
+    let parts = [wire(b"git"), wire(b""), wire(b"sha512")].concat();
+    let signed = [b"SSHSIG".to_vec(), parts.clone(), wire(&hash)].concat();
+    let trailer = [&[flags][..], &7_u32.to_be_bytes()].concat();
+    let by_device = [Sha256::digest("ssh:").to_vec(), trailer.clone(), Sha256::digest(&signed).to_vec()].concat();
+    let signature = rcgen::SigningKey::sign(&pair, &by_device).unwrap();
+    let signature = [wire(b"sk-ssh-ed25519@openssh.com"), wire(&signature), trailer].concat();
+    let blob = [b"SSHSIG".to_vec(), 1_u32.to_be_bytes().to_vec(), wire(&public), parts, wire(&signature)].concat();
+    let lines: Vec<String> =
+        STANDARD.encode(blob).as_bytes().chunks(70).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
+    let armor = format!("-----BEGIN SSH SIGNATURE-----\n {}\n -----END SSH SIGNATURE-----", lines.join("\n "));
+    (
+        format!("ada sk-ssh-ed25519@openssh.com {}", STANDARD.encode(public)),
+        payload.replacen("\n\n", &format!("\ngpgsig {armor}\n\n"), 1),
+    )
+}
+
+#[test]
+fn security_keys_count_when_they_were_touched() {
+    for (flags, wanted) in [(1, ""), (5, ""), (0, "not touched"), (4, "not touched")] {
+        let (key, commit) = security_key(flags);
+        let verdict = judge_commit(commit.as_bytes(), &signers(&key));
+        assert_eq!(verdict.is_good(), wanted.is_empty(), "{flags}: {verdict}");
+        assert!(verdict.to_string().contains(wanted), "{flags}: {verdict}");
+        // The flags are signed.
+        assert!(!judge_commit(commit.replace("A commit", "B commit").as_bytes(), &signers(&key)).is_good());
+    }
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl<'a> Sealed<'a> {
 }
 
 impl Opened<'_> {
-    /// The value that the bytes stand for: `type` says which kind, and is itself not authenticated, the MAC is.
+    /// The value that the bytes stand for. Which kind it is says `type`, which neither the encryption nor the MAC covers.
     pub(super) fn typed(self) -> Option<Typed> {
         let text = std::str::from_utf8(&self.bytes).ok()?;
         let (value, hashed) = match self.kind {

@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("status", &["model"]),
     ("world", &["model", "status"]),
     ("declare", &["expression", "model", "world"]),
-    ("render", &["model", "world", "declare"]),
+    ("render", &["model", "sops", "world", "declare"]),
     ("health", &["model"]),
     ("observe", &["mutants", "model", "world", "health"]),
     ("stage", &["mutants", "model", "world", "render", "health", "observe"]),

@@ -68,6 +68,7 @@ for reason in 1 2 3; do
     key="$(new "revoked$reason" ed25519 sign never)"
     commit "revoked$reason-before" 20240601 "$key"
     commit "revoked$reason-after" 20250601 "$key"
+    if [ "$reason" = 1 ]; then export_key "$key" revoked1-old-copy; fi
     revoke "$key" 20250101 "$reason"
     export_key "$key" "revoked$reason"
 done
