@@ -16,10 +16,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("expression", &[]),
     ("model", &["expression"]),
     ("mutants", &[]),
+    ("signature", &[]),
+    ("sops", &[]),
     ("status", &["model"]),
     ("world", &["model", "status"]),
     ("declare", &["expression", "model", "world"]),
-    ("render", &["model", "world", "declare"]),
+    ("render", &["model", "sops", "world", "declare"]),
     ("health", &["model"]),
     ("observe", &["mutants", "model", "world", "health"]),
     ("stage", &["mutants", "model", "world", "render", "health", "observe"]),
@@ -37,8 +39,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Folders whose code is a function of its arguments.
-const PURE: &[&str] =
-    &["expression", "model", "declare", "render", "stage", "observe", "diff", "health", "decide", "status", "store"];
+const PURE: &[&str] = &[
+    "expression",
+    "model",
+    "signature",
+    "sops",
+    "declare",
+    "render",
+    "stage",
+    "observe",
+    "diff",
+    "health",
+    "decide",
+    "status",
+    "store",
+];
 
 /// What pure code does not contain, and why.
 const NOT_PURE: &[(&str, &str)] = &[
