@@ -11,19 +11,21 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+mod access;
+
+pub use self::access::GitAccess;
+
 /// Everything that the agent is told from outside.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// URL (`http`, `https`) or local path of the repository.
+    /// URL (`https`, `http`, `ssh`), `user@host:path`, or local path of the repository.
     pub repository: String,
     /// Branch to follow.
     pub branch: String,
     /// Folder below which declarations are looked for; empty is the repository's root.
     pub path: String,
-    /// Folder with `username` and `password`, or `token`, for the Git server; re-read at every poll.
-    pub git_credentials: Option<PathBuf>,
-    /// PEM bundle to trust for the Git server, instead of the system's roots.
-    pub git_ca_file: Option<PathBuf>,
+    /// How the repository is reached.
+    pub git_access: GitAccess,
     /// Where the bare clone lives; may be lost at any time.
     pub store: PathBuf,
     /// Time between two polls while nothing is under way.
@@ -77,7 +79,7 @@ pub struct AgentArgs {
     /// YAML file with settings; flags and environment win over it
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// URL (https, http) or path of the Git repository to follow
+    /// URL (https, http, ssh), user@host:path, or local path of the Git repository to follow
     #[arg(long, env = "TIDEGATE_REPOSITORY", value_name = "URL")]
     pub repository: Option<String>,
     /// Branch to follow [default: main]
@@ -86,12 +88,16 @@ pub struct AgentArgs {
     /// Folder of the repository to look for declarations in [default: all of it]
     #[arg(long, env = "TIDEGATE_PATH", value_name = "FOLDER")]
     pub path: Option<String>,
-    /// Folder with the files `username` and `password`, or `token`, for the Git server
+    /// Folder with the files `username` and `password`, or `token`, for the Git server; for SSH `ssh-privatekey` (or
+    /// `identity`) and `known_hosts`
     #[arg(long, env = "TIDEGATE_GIT_CREDENTIALS", value_name = "FOLDER")]
     pub git_credentials: Option<String>,
     /// PEM bundle to trust for the Git server instead of the system's
     #[arg(long, env = "TIDEGATE_GIT_CA_FILE", value_name = "FILE")]
     pub git_ca_file: Option<String>,
+    /// File with the keys of SSH hosts [default: `known_hosts` in the credentials folder]
+    #[arg(long, env = "TIDEGATE_GIT_KNOWN_HOSTS", value_name = "FILE")]
+    pub git_known_hosts: Option<String>,
     /// Folder for the clone; it may be lost at any time [default: /var/lib/tidegate]
     #[arg(long, env = "TIDEGATE_STORE", value_name = "FOLDER")]
     pub store: Option<String>,
@@ -173,6 +179,7 @@ struct FileSettings {
     path: Option<String>,
     git_credentials: Option<String>,
     git_ca_file: Option<String>,
+    git_known_hosts: Option<String>,
     store: Option<String>,
     poll_interval: Option<String>,
     namespace: Option<String>,
@@ -271,7 +278,7 @@ fn merge(
     let pick = |flag: &str, given: &Option<String>, field: &Option<String>, default: &str| {
         Setting::of(flag, given.as_ref(), file_name, field.as_ref(), default)
     };
-    let folder = |flag: &str, given: &Option<String>, field: &Option<String>| {
+    let path = |flag: &str, given: &Option<String>, field: &Option<String>| {
         let is_set = given.is_some() || field.is_some();
         is_set.then(|| pick(flag, given, field, "").checked(file_path)).transpose()
     };
@@ -282,8 +289,11 @@ fn merge(
         repository: pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?,
         branch: pick("branch", &arguments.branch, &file.branch, "main").checked(branch_name)?,
         path: pick("path", &arguments.path, &file.path, "").checked(repository_folder)?,
-        git_credentials: folder("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
-        git_ca_file: folder("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
+        git_access: GitAccess {
+            credentials: path("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
+            ca_file: path("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
+            known_hosts: path("git-known-hosts", &arguments.git_known_hosts, &file.git_known_hosts)?,
+        },
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,
@@ -326,14 +336,28 @@ fn repository_url(text: &str) -> Result<String, String> {
     }
     match text.split_once("://") {
         Some(("http" | "https", _)) => web_url(text),
+        Some(("ssh", rest)) => ssh_url(text, rest),
         Some(("file", path)) if path.starts_with('/') => Ok(text.to_owned()),
-        Some(_) => Err("expected an https or http URL, or a path".to_owned()),
-        // `git@host:path`, and `ext::command`, are no paths.
-        None if text.contains(':') && !text.starts_with(['/', '.']) => {
-            Err("expected an https or http URL, or a path; SSH is not supported".to_owned())
-        }
+        Some(_) => Err("expected an https, http or ssh URL, or a path".to_owned()),
+        // `git@host:path` is SSH, and `ext::command` is no path.
+        None if text.contains(':') && !text.starts_with(['/', '.']) => match text.split_once(':') {
+            Some((host, path)) if host.contains('@') && !path.is_empty() => Ok(text.to_owned()),
+            _ => Err("expected an https, http or ssh URL, `user@host:path`, or a path".to_owned()),
+        },
         None => Ok(text.to_owned()),
     }
+}
+
+/// An SSH URL with a host and without a password. The rest is judged where it is used.
+fn ssh_url(text: &str, rest: &str) -> Result<String, String> {
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+        return Err("the URL carries credentials; put them into files and name their folder".to_owned());
+    }
+    if authority.is_empty() || authority.starts_with('-') || text.chars().any(char::is_whitespace) {
+        return Err("not a URL".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// An http or https URL with a host and without credentials: URLs are shown in status and logs.

@@ -350,6 +350,10 @@ pub enum SourceError {
     /// No connection, or no answer in time.
     #[error("the Git server cannot be reached: {0}")]
     Unreachable(String),
+    /// What is needed to speak to the server is missing or unusable here: a file of credentials, an authority, the server's
+    /// own key. Nothing of it mends by waiting.
+    #[error("no access to the Git server: {0}")]
+    Access(String),
     /// The credentials were refused.
     #[error("the Git server refused the credentials")]
     Unauthorized,

@@ -22,7 +22,7 @@ fn a_repository_is_all_that_must_be_said() {
     assert_eq!(config.api_address.to_string(), "0.0.0.0:8080");
     assert_eq!(config.ops_address.to_string(), "0.0.0.0:8081");
     assert_eq!((config.writes_in_flight_max, config.log_format), (32, LogFormat::Text));
-    assert!(config.git_credentials.is_none() && config.git_ca_file.is_none() && config.providers.is_empty());
+    assert!(config.git_access == GitAccess::default() && config.providers.is_empty());
 }
 
 #[test]
@@ -47,7 +47,7 @@ providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'
     assert_eq!((config.branch.as_str(), config.path.as_str()), ("next", "apps"));
     assert_eq!(config.poll_interval, Duration::from_secs(60));
     assert_eq!((config.writes_in_flight_max, config.log_format), (8, LogFormat::Json));
-    assert_eq!(config.git_credentials, Some(PathBuf::from("/etc/git")));
+    assert_eq!(config.git_access.credentials, Some(PathBuf::from("/etc/git")));
     assert_eq!(config.providers["prometheus"], "http://prometheus:9090");
     assert_eq!(config.providers["thanos"], "https://thanos.example");
 }
@@ -68,7 +68,18 @@ fn a_bad_flag_is_named_and_its_value_is_not_repeated() {
         (
             "--repository",
             |it, value| it.repository = value,
-            &["", "ssh://git@host/x", "git@host:x", "ext::sh -c x", "-u", "https://", "https://me:hidden@host/x"],
+            &[
+                "",
+                "ssh://",
+                "ssh://me:hidden@host/x",
+                "ssh://-oProxyCommand=x/y",
+                "git@host:",
+                "host:x",
+                "ext::sh -c x",
+                "-u",
+                "https://",
+                "https://me:hidden@host/x",
+            ],
         ),
         ("--branch", |it, value| it.branch = value, &["", "-x", "a..b", "a b", "refs/heads/", "a:b"]),
         ("--path", |it, value| it.path = value, &["../x", "a/../b", "a//b", ".git"]),
@@ -117,8 +128,16 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn local_paths_are_repositories_too() {
-    for path in ["/srv/shop.git", "./shop", "shop.git", "file:///srv/shop.git", "/srv/a:b"] {
+fn local_paths_and_ssh_are_repositories_too() {
+    for path in [
+        "/srv/shop.git",
+        "./shop",
+        "shop.git",
+        "file:///srv/shop.git",
+        "/srv/a:b",
+        "ssh://git@git.example:2222/shop.git",
+        "git@git.example:shop.git",
+    ] {
         assert_eq!(repository_url(path).as_deref(), Ok(path));
     }
 }

@@ -76,8 +76,7 @@ impl Outside {
         let git = GitSource::open(GitSettings {
             repository: config.repository.clone(),
             branch: config.branch.clone(),
-            credentials: config.git_credentials.clone(),
-            ca_file: config.git_ca_file.clone(),
+            access: config.git_access.clone(),
             store: config.store.clone(),
         })
         .map_err(OpenError::Git)?;

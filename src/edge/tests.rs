@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::config::GitAccess;
 use crate::edge::script::{Answer, Script};
 use crate::model::GroupKind;
 
@@ -10,7 +11,7 @@ use crate::model::GroupKind;
 fn git() -> GitSource {
     let folder = std::env::temp_dir().join("tidegate-no-repository");
     let (repository, branch) = (folder.to_string_lossy().into_owned(), "main".to_owned());
-    GitSource::open(GitSettings { repository, branch, credentials: None, ca_file: None, store: folder }).unwrap()
+    GitSource::open(GitSettings { repository, branch, access: GitAccess::default(), store: folder }).unwrap()
 }
 
 async fn open(script: &Script) -> Outside {

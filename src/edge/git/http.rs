@@ -4,12 +4,9 @@
 //! repository's own scheme, host and port only: a redirect to any other is refused. It must not be used on a thread that
 //! runs async tasks.
 
-use std::error::Error;
-use std::future::Future;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT};
@@ -22,7 +19,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::runtime::Runtime;
 
-use super::{Limits, endpoint};
+use super::exchange::{Patience, chain, start_runtime};
+use super::{Limits, credentials, tls};
+use crate::config::GitAccess;
 use crate::world::SourceError;
 
 /// Within one poll connections are used again; between polls nobody drives them, so that they would be found dead.
@@ -44,6 +43,7 @@ pub(super) struct Http {
     /// Made on the Git thread, because no runtime may be dropped on a thread that runs async tasks.
     runtime: Option<Arc<Runtime>>,
     base: String,
+    access: GitAccess,
     limits: Limits,
     requests: Arc<AtomicU64>,
     client: Option<(Option<Vec<u8>>, HyperClient)>,
@@ -51,18 +51,14 @@ pub(super) struct Http {
 
 impl Http {
     /// Names the repository at `base`; nothing is opened before the first session.
-    pub(super) fn new(base: String, limits: Limits, requests: Arc<AtomicU64>) -> Self {
-        Self { runtime: None, base, limits, requests, client: None }
+    pub(super) fn new(base: String, access: GitAccess, limits: Limits, requests: Arc<AtomicU64>) -> Self {
+        Self { runtime: None, base, access, limits, requests, client: None }
     }
 
     /// Starts the exchange of one poll: credentials and authorities are read anew.
-    pub(super) fn session(
-        &mut self,
-        credentials: Option<&Path>,
-        ca_file: Option<&Path>,
-    ) -> Result<Arc<Session>, SourceError> {
-        let authorization = endpoint::authorization(credentials)?;
-        let authorities = endpoint::authorities(ca_file)?;
+    pub(super) fn session(&mut self) -> Result<Session, SourceError> {
+        let authorization = credentials::authorization(self.access.credentials.as_deref())?;
+        let authorities = credentials::authorities(self.access.ca_file.as_deref())?;
         let client = match &self.client {
             Some((of, client)) if *of == authorities => client.clone(),
             _ => self.connect(authorities)?,
@@ -71,17 +67,16 @@ impl Http {
             Some(runtime) => Arc::clone(runtime),
             None => Arc::clone(self.runtime.insert(Arc::new(start_runtime()?))),
         };
-        Ok(Arc::new(Session {
+        Ok(Session {
             runtime,
             client,
             base: self.base.clone(),
             authorization,
-            limits: self.limits,
-            ends_at: Instant::now() + self.limits.exchange,
+            patience: Patience::new(&self.limits),
+            received_bytes_max: self.limits.received_bytes_max,
             requests: Arc::clone(&self.requests),
             received_bytes: AtomicU64::new(0),
-            failure: OnceLock::new(),
-        }))
+        })
     }
 
     fn connect(&mut self, authorities: Option<Vec<u8>>) -> Result<HyperClient, SourceError> {
@@ -91,7 +86,7 @@ impl Http {
         connector.set_nodelay(true);
         let builder = HttpsConnectorBuilder::new();
         let connector = if self.base.starts_with("https:") {
-            let tls = endpoint::tls(authorities.as_deref())?;
+            let tls = tls::configuration(authorities.as_deref())?;
             builder.with_tls_config(tls).https_only().enable_http1().wrap_connector(connector)
         } else {
             // Plain HTTP needs no authorities; an image without any must be able to use it.
@@ -109,22 +104,16 @@ impl Http {
     }
 }
 
-fn start_runtime() -> Result<Runtime, SourceError> {
-    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    started.map_err(|error| SourceError::Unreachable(format!("the Git thread cannot use the network: {error}")))
-}
-
 /// The requests of one poll, with their common limits.
 pub(super) struct Session {
     runtime: Arc<Runtime>,
     client: HyperClient,
     base: String,
     authorization: Option<HeaderValue>,
-    limits: Limits,
-    ends_at: Instant,
+    patience: Patience,
+    received_bytes_max: u64,
     requests: Arc<AtomicU64>,
     received_bytes: AtomicU64,
-    failure: OnceLock<SourceError>,
 }
 
 /// One request to the repository.
@@ -183,8 +172,8 @@ impl Session {
             let frame = frame.map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
             let Ok(part) = frame.into_data() else { continue };
             let received = self.received_bytes.fetch_add(part.len() as u64, Ordering::Relaxed) + part.len() as u64;
-            if received > self.limits.received_bytes_max {
-                let text = format!("the server sent more than {} bytes", self.limits.received_bytes_max);
+            if received > self.received_bytes_max {
+                let text = format!("the server sent more than {} bytes", self.received_bytes_max);
                 return Err(SourceError::TooLarge(text));
             }
             return Ok(Some(part));
@@ -208,17 +197,6 @@ impl Session {
         SourceError::Unreachable(format!("{} answers {status}", self.base))
     }
 
-    /// Keeps the first failure: libgit2 passes on no more than that there was one.
-    pub(super) fn fail(&self, error: &SourceError) {
-        // A second one follows from the first.
-        drop(self.failure.set(error.clone()));
-    }
-
-    /// The first failure of this exchange.
-    pub(super) fn failure(&self) -> Option<&SourceError> {
-        self.failure.get()
-    }
-
     fn request(&self, target: &str, call: &Call) -> Result<Request<Full<Bytes>>, SourceError> {
         let method = if call.body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::builder().method(method).uri(target).header(USER_AGENT, USER_AGENT_VALUE);
@@ -239,7 +217,7 @@ impl Session {
     }
 
     fn within<F: Future>(&self, step: F) -> Result<F::Output, SourceError> {
-        let left = self.ends_at.saturating_duration_since(Instant::now()).min(self.limits.idle);
+        let left = self.patience.left();
         self.runtime
             .block_on(async { tokio::time::timeout(left, step).await })
             .map_err(|_| SourceError::Unreachable(format!("{} did not answer in time", self.base)))
@@ -275,17 +253,6 @@ fn retry_after(headers: &HeaderMap) -> Option<u64> {
         u64::try_from(until.duration_since(jiff::Timestamp::now()).as_secs()).ok()
     })?;
     Some(seconds.clamp(1, RETRY_AFTER_SECONDS_MAX))
-}
-
-/// The error with its causes, which hyper leaves out of its own text.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

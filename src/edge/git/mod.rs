@@ -1,23 +1,31 @@
 //! Reads one branch of one Git repository: the head and its files, without a working tree and without a subprocess.
 //!
 //! Enters: where the repository is ([`GitSettings`]) and what the caller knows. Leaves: [`Polled`] and contents of blobs.
-//! A remote repository (`http`, `https`) is kept as a shallow bare clone below the store folder; a local one is opened in
+//! A remote repository (`https`, `http`, `ssh`) is kept as a shallow bare clone below the store folder; a local one is opened in
 //! place and only read. libgit2 blocks, so all of its work is done on a thread of its own (reads of blobs aside, which
 //! never touch the network), and each answer has a deadline. It decides nothing about what was found.
 //!
-//! In reading order: `endpoint` (what the settings say), `http` (one request), `refs` (the cheap poll), `transport`
-//! (libgit2 over our HTTP), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote` and `local` (one
-//! poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a clone with.
+//! In reading order: `place` (what the settings say), `credentials`, `tls` and `known_hosts` (whom we trust, and who we
+//! are), `http` (one request), `ssh` (one command), `exchange` (what both have in common), `refs` and `listing` (the cheap
+//! poll), `transport` (libgit2 over them), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote`
+//! and `local` (one poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a
+//! clone with.
 
 mod ancestry;
-mod endpoint;
+mod credentials;
+mod exchange;
 mod http;
+mod known_hosts;
+mod listing;
 mod local;
+mod place;
 mod refs;
 mod remote;
 mod revision;
 mod snapshot;
+mod ssh;
 mod store;
+mod tls;
 mod transport;
 mod tree;
 mod watch;
@@ -34,22 +42,21 @@ use std::time::Duration;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::endpoint::Place;
+use self::place::Place;
 pub use self::revision::Commit;
 use self::worker::{Message, Worker};
+use crate::config::GitAccess;
 use crate::world::{BLOB_BYTES_MAX, BlobId, Polled, SourceError};
 
 /// Where the repository is and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitSettings {
-    /// An `http` or `https` URL without credentials, a local path, or a `file://` path.
+    /// An `https`, `http` or `ssh` URL without credentials, `user@host:path`, a local path, or a `file://` path.
     pub repository: String,
     /// Branch name without `refs/heads/`.
     pub branch: String,
-    /// Folder with `username` and `password`, or `token` (sent as a bearer token); re-read at every poll.
-    pub credentials: Option<PathBuf>,
-    /// PEM bundle of the authorities to trust; the system's are not read when it is given. Re-read at every poll.
-    pub ca_file: Option<PathBuf>,
+    /// How to reach it: names of files, which are read again at every poll.
+    pub access: GitAccess,
     /// Folder for clones; may be lost at any time.
     pub store: PathBuf,
 }
@@ -167,7 +174,7 @@ impl GitSource {
         self.hint.notified().await;
     }
 
-    /// How many HTTP requests were sent so far.
+    /// How many requests (over SSH: commands) were sent so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)

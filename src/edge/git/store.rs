@@ -1,6 +1,6 @@
 //! The bare clone of a remote repository, in a folder that may be lost at any time.
 //!
-//! Enters: a session, a branch, how much history. Leaves: an opened repository that has the branch's head. A clone is made
+//! Enters: an exchange, a branch, how much history. Leaves: an opened repository that has the branch's head. A clone is made
 //! in a temporary folder and gets its name, `clone-<number>`, when it is whole; the highest number is the one in use. The
 //! one before stays until the next replaces it, for those who still read from it.
 //!
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use git2::{AutotagOption, ErrorClass, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
 use sha2::{Digest, Sha256};
 
-use super::http::Session;
+use super::exchange::Exchange;
 use super::{ancestry, transport};
 use crate::world::SourceError;
 
@@ -128,14 +128,14 @@ impl Store {
     }
 
     /// Fetches the branch's head with `depth` generations of history, cloning when there is no clone.
-    pub(super) fn fetch(&mut self, session: &Arc<Session>, depth: i32) -> Result<(Repository, Oid), Failure> {
+    pub(super) fn fetch(&mut self, exchange: &Arc<Exchange>, depth: i32) -> Result<(Repository, Oid), Failure> {
         if let Some(repository) = self.open()? {
-            let head = receive(&repository, session, &self.reference, depth)?;
+            let head = receive(&repository, exchange, &self.reference, depth)?;
             return Ok((repository, head));
         }
         let mut head = Oid::ZERO_SHA1;
         self.replace(|fresh, reference| {
-            head = receive(fresh, session, reference, depth)?;
+            head = receive(fresh, exchange, reference, depth)?;
             Ok(())
         })?;
         let repository = self.open()?.ok_or_else(|| Failure::Store("the new clone is gone".to_owned()))?;
@@ -211,14 +211,14 @@ impl Store {
 }
 
 /// Receives the branch's head into a repository and points its branch there.
-fn receive(repository: &Repository, session: &Arc<Session>, reference: &str, depth: i32) -> Result<Oid, Failure> {
+fn receive(repository: &Repository, exchange: &Arc<Exchange>, reference: &str, depth: i32) -> Result<Oid, Failure> {
     // Fetched under another name that does not exist yet: what is there afterwards was sent now, and a branch that was
     // deleted since it was asked for is not mistaken for one that stands still.
     if let Ok(mut leftover) = repository.find_reference(FETCHED) {
         leftover.delete()?;
     }
     let is_oversized = Cell::new(false);
-    let exchange = || -> Result<(), git2::Error> {
+    let fetch = || -> Result<(), git2::Error> {
         let mut callbacks = RemoteCallbacks::new();
         callbacks.transfer_progress(|progress| {
             is_oversized.set(progress.total_objects() > OBJECTS_MAX);
@@ -233,8 +233,8 @@ fn receive(repository: &Repository, session: &Arc<Session>, reference: &str, dep
             None,
         )
     };
-    let result = transport::with_session(session, exchange);
-    if let Some(error) = session.failure() {
+    let result = transport::with_exchange(exchange, fetch);
+    if let Some(error) = exchange.failure() {
         return Err(Failure::Source(error.clone()));
     }
     if is_oversized.get() {

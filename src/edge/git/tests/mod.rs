@@ -3,6 +3,8 @@
 mod local;
 mod remote;
 mod server;
+mod ssh;
+mod sshd;
 mod trees;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use tempfile::TempDir;
 
 use self::server::Server;
 use super::{GitSettings, GitSource, LIMITS, Limits};
+use crate::config::GitAccess;
 use crate::world::{BlobId, Entry, Polled, Snapshot, SourceError};
 
 /// A bare repository to serve, the work tree that commits to it, and a folder for clones.
@@ -72,8 +75,7 @@ impl Fixture {
         GitSettings {
             repository: repository.to_owned(),
             branch: "main".to_owned(),
-            credentials: None,
-            ca_file: None,
+            access: GitAccess::default(),
             store: self.path("store"),
         }
     }

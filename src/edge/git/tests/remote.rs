@@ -162,7 +162,7 @@ async fn credentials_are_read_at_every_poll_and_never_shown() {
     let mut settings = fixture.settings(&server.url());
     let anonymous = GitSource::open(GitSettings { store: fixture.path("other"), ..settings.clone() }).unwrap();
     assert_eq!(anonymous.poll(None, None).await, Err(SourceError::Unauthorized));
-    settings.credentials = Some(fixture.path("credentials"));
+    settings.access.credentials = Some(fixture.path("credentials"));
     let source = GitSource::open(settings).unwrap();
     std::fs::write(fixture.path("credentials/username"), "ada\n").unwrap();
     let half = source.poll(None, None).await.unwrap_err().to_string();
@@ -409,9 +409,9 @@ async fn tls_trusts_the_given_authority_only() {
     assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
 
     let mut settings = fixture.settings(&server.url());
-    settings.ca_file = Some(fixture.path("authority.pem"));
+    settings.access.ca_file = Some(fixture.path("authority.pem"));
     let source = GitSource::open(settings).unwrap();
-    assert!(matches!(source.poll(None, None).await, Err(SourceError::Unreachable(_))), "the file is not there yet");
+    assert!(matches!(source.poll(None, None).await, Err(SourceError::Access(_))), "the file is not there yet");
     std::fs::write(fixture.path("authority.pem"), authority.pem()).unwrap();
     let snapshot = moved(source.poll(None, None).await);
     assert_eq!(files(&snapshot), fixture.listed());

@@ -1,0 +1,154 @@
+//! The files of the credentials folder. They are read anew for each poll, so that a Secret that changes is obeyed.
+//!
+//! Enters: names of folders and files. Leaves: an `Authorization` header, an SSH key, texts. Errors name files and what is
+//! wrong with them; contents never leave in an error.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use russh::keys::PrivateKey;
+
+use crate::world::SourceError;
+
+/// Longer files are no credentials: the longest tokens in use (signed ones with many claims) have a few kilobytes.
+const CREDENTIAL_BYTES_MAX: u64 = 64 << 10;
+
+/// Far above the bundle of all public authorities (about 250 KB).
+const CA_BYTES_MAX: u64 = 4 << 20;
+
+/// Some ten thousand hosts.
+const KNOWN_HOSTS_BYTES_MAX: u64 = 4 << 20;
+
+/// Names of an SSH key: as in Secrets of the type `kubernetes.io/ssh-auth`, and as Flux has it.
+const SSH_KEYS: [&str; 2] = ["ssh-privatekey", "identity"];
+
+/// The file with the keys of hosts, beside the key of ours.
+const KNOWN_HOSTS: &str = "known_hosts";
+
+/// Reads the credentials folder into an `Authorization` header.
+pub(super) fn authorization(folder: Option<&Path>) -> Result<Option<HeaderValue>, SourceError> {
+    let Some(folder) = folder else { return Ok(None) };
+    let text = match credential(folder, "token")? {
+        Some(token) => format!("Bearer {token}"),
+        None => match (credential(folder, "username")?, credential(folder, "password")?) {
+            (Some(username), Some(password)) => basic(&username, &password),
+            _ => return Err(unusable(folder, "has neither `token` nor `username` and `password`")),
+        },
+    };
+    header(folder, &text).map(Some)
+}
+
+/// The SSH key that we log in with.
+pub(super) fn ssh_key(folder: Option<&Path>) -> Result<PrivateKey, SourceError> {
+    let Some(folder) = folder else {
+        let why = "SSH needs a key: name the folder with `ssh-privatekey` and `known_hosts` (--git-credentials)";
+        return Err(SourceError::Access(why.to_owned()));
+    };
+    for name in SSH_KEYS {
+        let Some(text) = credential(folder, name)? else { continue };
+        let passphrase = credential(folder, "password")?;
+        // Its own error may quote what it read.
+        return russh::keys::decode_secret_key(&text, passphrase.as_deref()).map_err(|error| {
+            let why = match error {
+                russh::keys::Error::KeyIsEncrypted => {
+                    "the key is encrypted: put its passphrase into the file `password`"
+                }
+                _ if passphrase.is_some() => "is no private key that can be read with the passphrase in `password`",
+                _ => "is no private key: expected ed25519, RSA or ECDSA as `ssh-keygen` writes them",
+            };
+            unusable(&folder.join(name), why)
+        });
+    }
+    Err(unusable(folder, "has neither `ssh-privatekey` nor `identity`, and SSH needs a key"))
+}
+
+/// The text of `known_hosts`, and the file that it is from.
+pub(super) fn known_hosts(
+    file: Option<&Path>,
+    folder: Option<&Path>,
+    host: &str,
+) -> Result<(String, PathBuf), SourceError> {
+    let Some(path) = file.map(ToOwned::to_owned).or_else(|| folder.map(|folder| folder.join(KNOWN_HOSTS))) else {
+        return Err(SourceError::Access(format!(
+            "no file `known_hosts` is given, so {host} cannot be trusted: {SCAN}"
+        )));
+    };
+    match read_bounded(&path, KNOWN_HOSTS_BYTES_MAX) {
+        Ok(bytes) => Ok((String::from_utf8_lossy(&bytes).into_owned(), path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(unusable(&path, &format!("is not there, so {host} cannot be trusted: {SCAN}")))
+        }
+        Err(error) => Err(unusable(&path, &error.to_string())),
+    }
+}
+
+/// How `known_hosts` comes to be.
+pub(super) const SCAN: &str = "make it with `ssh-keyscan HOST > known_hosts` (`-p PORT` for any port but 22), and \
+                               compare its keys with those that the server's operator publishes";
+
+/// Reads the bundle of authorities; `None` stands for the system's.
+pub(super) fn authorities(ca_file: Option<&Path>) -> Result<Option<Vec<u8>>, SourceError> {
+    let Some(path) = ca_file else { return Ok(None) };
+    read_bounded(path, CA_BYTES_MAX).map(Some).map_err(|error| unusable(path, &error.to_string()))
+}
+
+fn basic(username: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
+}
+
+fn header(folder: &Path, text: &str) -> Result<HeaderValue, SourceError> {
+    let mut header = HeaderValue::from_str(text).map_err(|_| unusable(folder, "has a file with control bytes"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn credential(folder: &Path, name: &str) -> Result<Option<String>, SourceError> {
+    let path = folder.join(name);
+    match read_bounded(&path, CREDENTIAL_BYTES_MAX) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            // Files written by editors and `echo` end with a line feed; no credential does.
+            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(_) => Err(unusable(&path, "is not text")),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unusable(&path, &error.to_string())),
+    }
+}
+
+fn read_bounded(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(std::io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn unusable(path: &Path, why: &str) -> SourceError {
+    SourceError::Access(format!("{}: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn a_token_wins_and_half_a_login_is_refused() {
+        let check = |files: &[(&str, &str)], expected: Option<&str>| {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                std::fs::write(folder.path().join(name), text).unwrap();
+            }
+            let found = authorization(Some(folder.path())).ok().flatten();
+            assert_eq!(found.as_ref().map(|header| header.to_str().unwrap()), expected, "{files:?}");
+            assert!(found.is_none_or(|header| header.is_sensitive()));
+        };
+        check(&[("username", "u\n"), ("password", "p\n")], Some("Basic dTpw"));
+        check(&[("username", "u"), ("password", "p"), ("token", "t\n")], Some("Bearer t"));
+        check(&[("username", "u")], None);
+        check(&[("token", "a\nb")], None);
+    }
+}
