@@ -11,6 +11,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::model::Reference;
+
 mod access;
 
 pub use self::access::GitAccess;
@@ -20,8 +22,8 @@ pub use self::access::GitAccess;
 pub struct Config {
     /// URL (`https`, `http`, `ssh`), `user@host:path`, or local path of the repository.
     pub repository: String,
-    /// Branch to follow.
-    pub branch: String,
+    /// What of it is followed.
+    pub reference: Reference,
     /// Folder below which declarations are looked for; empty is the repository's root.
     pub path: String,
     /// How the repository is reached.
@@ -85,6 +87,10 @@ pub struct AgentArgs {
     /// Branch to follow [default: main]
     #[arg(long, env = "TIDEGATE_BRANCH")]
     pub branch: Option<String>,
+    /// What to follow instead of a branch: `refs/tags/NAME`, a full commit id, or a range of versions over tags such as
+    /// `~1.4` (`web/v~1.4` for tags that start with `web/`)
+    #[arg(long, env = "TIDEGATE_REVISION", value_name = "TEXT")]
+    pub revision: Option<String>,
     /// Folder of the repository to look for declarations in [default: all of it]
     #[arg(long, env = "TIDEGATE_PATH", value_name = "FOLDER")]
     pub path: Option<String>,
@@ -176,6 +182,7 @@ pub enum ConfigError {
 struct FileSettings {
     repository: Option<String>,
     branch: Option<String>,
+    revision: Option<String>,
     path: Option<String>,
     git_credentials: Option<String>,
     git_ca_file: Option<String>,
@@ -287,7 +294,7 @@ fn merge(
     let in_flight = file.writes_in_flight_max.map(|count| count.to_string());
     Ok(Config {
         repository: pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?,
-        branch: pick("branch", &arguments.branch, &file.branch, "main").checked(branch_name)?,
+        reference: reference(arguments, file, file_name)?,
         path: pick("path", &arguments.path, &file.path, "").checked(repository_folder)?,
         git_access: GitAccess {
             credentials: path("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
@@ -374,16 +381,22 @@ fn web_url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-fn branch_name(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("refs/heads/").unwrap_or(text);
-    let is_plain = !name.is_empty()
-        && !name.starts_with(['-', '/', '.'])
-        && !name.ends_with(['/', '.'])
-        && !name.contains("..")
-        && !name.contains(|character: char| {
-            character.is_control() || character.is_whitespace() || "~^:?*[\\".contains(character)
-        });
-    if is_plain { Ok(name.to_owned()) } else { Err("not the name of a branch".to_owned()) }
+/// What is followed: a branch, or what `--revision` says. A flag wins over both fields of the file.
+fn reference(arguments: &AgentArgs, file: &FileSettings, file_name: &str) -> Result<Reference, ConfigError> {
+    let is_given = arguments.branch.is_some() || arguments.revision.is_some();
+    let [branch, revision] = match is_given {
+        true => [(arguments.branch.as_ref(), None), (arguments.revision.as_ref(), None)],
+        false => [(None, file.branch.as_ref()), (None, file.revision.as_ref())],
+    };
+    let is_set = |(flag, field): (Option<&String>, Option<&String>)| flag.or(field).is_some();
+    let revision_setting = Setting::of("revision", revision.0, file_name, revision.1, "");
+    match (is_set(branch), is_set(revision)) {
+        (true, true) => Err(revision_setting.refused("there is a branch as well: give one of the two")),
+        (false, true) => revision_setting.checked(Reference::parse),
+        (true | false, false) => {
+            Setting::of("branch", branch.0, file_name, branch.1, "main").checked(Reference::branch)
+        }
+    }
 }
 
 fn repository_folder(text: &str) -> Result<String, String> {

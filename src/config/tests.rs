@@ -14,7 +14,7 @@ fn merged(arguments: &AgentArgs, file: &str) -> Result<Config, ConfigError> {
 fn a_repository_is_all_that_must_be_said() {
     let config = merged(&arguments(), "").unwrap();
     assert_eq!(config.repository, "https://git.example/shop.git");
-    assert_eq!((config.branch.as_str(), config.path.as_str()), ("main", ""));
+    assert_eq!((config.reference.to_string().as_str(), config.path.as_str()), ("main", ""));
     assert_eq!((config.namespace.as_str(), config.owner.as_str()), ("tidegate", "tidegate"));
     assert_eq!(config.poll_interval, Duration::from_secs(5));
     assert_eq!(config.store, PathBuf::from("/var/lib/tidegate"));
@@ -44,12 +44,31 @@ providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'
     };
     let config = merged(&arguments, file).unwrap();
     assert_eq!(config.repository, "https://git.example/shop.git");
-    assert_eq!((config.branch.as_str(), config.path.as_str()), ("next", "apps"));
+    assert_eq!((config.reference.to_string().as_str(), config.path.as_str()), ("next", "apps"));
     assert_eq!(config.poll_interval, Duration::from_secs(60));
     assert_eq!((config.writes_in_flight_max, config.log_format), (8, LogFormat::Json));
     assert_eq!(config.git_access.credentials, Some(PathBuf::from("/etc/git")));
     assert_eq!(config.providers["prometheus"], "http://prometheus:9090");
     assert_eq!(config.providers["thanos"], "https://thanos.example");
+}
+
+#[test]
+fn a_branch_or_a_revision_is_followed_and_not_both() {
+    let check = |branch: Option<&str>, revision: Option<&str>, file: &str, expected: Result<&str, &str>| {
+        let [branch, revision] = [branch, revision].map(|text| text.map(ToOwned::to_owned));
+        let found = merged(&AgentArgs { branch, revision, ..arguments() }, file);
+        match (found, expected) {
+            (Ok(config), Ok(expected)) => assert_eq!(config.reference.to_string(), expected),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    };
+    check(None, None, "", Ok("main"));
+    check(None, None, "revision: refs/tags/v1", Ok("refs/tags/v1"));
+    check(None, Some("~1.4"), "branch: main", Ok("~1.4"));
+    check(Some("main"), None, "revision: '*'", Ok("main"));
+    check(Some("main"), Some("*"), "", Err("--revision: there is a branch as well"));
+    check(None, None, "branch: main\nrevision: '*'", Err("field `revision`: there is a branch as well"));
 }
 
 #[test]
@@ -82,6 +101,7 @@ fn a_bad_flag_is_named_and_its_value_is_not_repeated() {
             ],
         ),
         ("--branch", |it, value| it.branch = value, &["", "-x", "a..b", "a b", "refs/heads/", "a:b"]),
+        ("--revision", |it, value| it.revision = value, &["", "main", "1.2.3", "HEAD", "refs/pull/1/head"]),
         ("--path", |it, value| it.path = value, &["../x", "a/../b", "a//b", ".git"]),
         ("--store", |it, value| it.store = value, &[""]),
         ("--git-credentials", |it, value| it.git_credentials = value, &[""]),

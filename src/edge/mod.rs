@@ -75,7 +75,7 @@ impl Outside {
         let cluster = Cluster::open(config.writes_in_flight_max).await.map_err(OpenError::Cluster)?;
         let git = GitSource::open(GitSettings {
             repository: config.repository.clone(),
-            branch: config.branch.clone(),
+            reference: config.reference.clone(),
             access: config.git_access.clone(),
             store: config.store.clone(),
         })

@@ -1,18 +1,19 @@
 //! One poll of a repository behind a URL: the cheap question first, then a fetch of what is missing.
 //!
-//! Enters: what the caller knows. Leaves: whether the branch moved, and the snapshot. It runs on the Git thread only.
+//! Enters: what the caller knows. Leaves: whether the reference moved, and the snapshot. It runs on the Git thread only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use git2::Oid;
 
-use super::absent;
 use super::ancestry::{Relation, relate};
 use super::exchange::{Exchange, Server};
-use super::listing::{self, Protocol};
+use super::listing::{self, ADVERTISEMENT_BYTES_MAX, Protocol};
+use super::resolve::{self, Target};
 use super::snapshot::Snapshots;
 use super::store::{Failure, Store};
+use crate::model::Reference;
 use crate::world::{Ancestry, DEEPEN_COMMITS_MAX, Polled, Snapshot, SourceError};
 
 /// How history is deepened until ancestry is proven: most bumps need no step, a busy day one.
@@ -26,13 +27,13 @@ pub(super) struct Remote {
     server: Server,
     store: Store,
     protocol: Option<Protocol>,
-    reference: String,
+    reference: Reference,
 }
 
 impl Remote {
     /// Prepares polls; nothing is sent or written yet.
-    pub(super) fn new(server: Server, store: Store, branch: &str) -> Self {
-        Self { server, store, protocol: None, reference: format!("refs/heads/{branch}") }
+    pub(super) fn new(server: Server, store: Store, reference: Reference) -> Self {
+        Self { server, store, protocol: None, reference }
     }
 
     /// The folder to read blobs from.
@@ -59,18 +60,18 @@ impl Remote {
     ) -> Result<Polled, SourceError> {
         let exchange = self.server.exchange()?;
         self.store.prepare()?;
-        let head = self.find_head(&exchange).inspect_err(|_| self.protocol = None)?;
+        let target = self.find_target(&exchange).inspect_err(|_| self.protocol = None)?;
         let has_clone = self.store.is_usable();
-        if has_clone && known == Some(head) {
+        if has_clone && known == Some(target.commit) {
             return Ok(Polled::Unchanged);
         }
-        tracing::info!(commit = %head, "the branch has a new commit");
-        let mut brought = self.bring(&exchange, snapshots, head, known, proven);
+        tracing::info!(commit = %target.commit, reference = target.shown, "the repository has a new commit");
+        let mut brought = self.bring(&exchange, snapshots, &target, known, proven);
         if let (Err(Failure::Store(reason)), true) = (&brought, has_clone) {
             tracing::warn!(reason, "the clone is broken and is made anew");
             snapshots.forget();
             self.store.distrust();
-            brought = self.bring(&exchange, snapshots, head, known, proven);
+            brought = self.bring(&exchange, snapshots, &target, known, proven);
         }
         if let Err(Failure::Store(_)) = &brought {
             snapshots.forget();
@@ -86,53 +87,76 @@ impl Remote {
         &mut self,
         exchange: &Arc<Exchange>,
         snapshots: &mut Snapshots,
-        polled: Oid,
+        target: &Target,
         known: Option<Oid>,
         proven: Option<Oid>,
     ) -> Result<Snapshot, Failure> {
         // A poll that was given up, or a deepened history, may have brought it already.
-        let stored = self.store.open()?.filter(|repository| repository.find_commit(polled).is_ok());
+        let stored = self.store.open()?.filter(|repository| repository.find_commit(target.commit).is_ok());
         let (mut repository, mut head) = match stored {
             Some(repository) => {
-                self.store.point(&repository, polled)?;
-                (repository, polled)
+                self.store.point(&repository, target.commit)?;
+                (repository, target.commit)
             }
-            // When the branch moved since it was asked for, this is its newer head.
-            None => self.store.fetch(exchange, 1)?,
+            // When the ref moved since it was asked for, this is where it leads now.
+            None => self.store.fetch(exchange, &target.want, 1)?,
         };
         let mut steps = DEEPEN_STEPS.iter();
         let ancestry = loop {
             let Some(proven) = proven else { break Ancestry::First };
+            if !matches!(self.reference, Reference::Branch(_)) {
+                break Ancestry::Named;
+            }
             match relate(&repository, head, proven, DEEPEN_COMMITS_MAX)? {
                 Relation::Descends => break Ancestry::Descends,
                 Relation::Stranger => break Ancestry::Diverged,
                 Relation::Unknown => match steps.next() {
-                    Some(depth) => (repository, head) = self.store.fetch(exchange, *depth)?,
+                    Some(depth) => (repository, head) = self.store.fetch(exchange, &target.want, *depth)?,
                     None => break Ancestry::Diverged,
                 },
             }
         };
-        snapshots.make(&repository, head, known, ancestry)
+        snapshots.make(&repository, &Target { commit: head, ..target.clone() }, known, ancestry)
     }
 
-    /// Asks the server for the branch's head, as cheaply as it lets us.
-    fn find_head(&mut self, exchange: &Exchange) -> Result<Oid, SourceError> {
-        let branch = self.reference.strip_prefix("refs/heads/").unwrap_or(&self.reference);
-        let listed = listing::list(exchange, &mut self.protocol, &[&self.reference], LISTING_BYTES_MAX)?;
-        if let Some(found) = listed.refs.iter().find(|found| found.name == self.reference) {
-            return Oid::from_str(&found.id).ok().filter(|_| found.id.len() == 40).ok_or_else(|| {
-                SourceError::Corrupt("repositories with SHA-256 object ids are not supported".to_owned())
-            });
+    /// Asks the server what the reference stands for, as cheaply as it lets us.
+    fn find_target(&mut self, exchange: &Exchange) -> Result<Target, SourceError> {
+        // A commit is what it is: there is nothing to ask before it is missing here.
+        if let Some(pinned) = Target::pinned(&self.reference)? {
+            return Ok(pinned);
         }
-        let has_refs = match listed.is_all {
-            true => !listed.refs.is_empty(),
-            // Only now is it worth asking whether there is anything at all.
-            false => match listing::list(exchange, &mut self.protocol, &["refs/"], LISTING_BYTES_MAX) {
-                Ok(all) => !all.refs.is_empty(),
-                Err(SourceError::TooLarge(_)) => true,
-                Err(error) => return Err(error),
-            },
+        let bytes_max = match &self.reference {
+            Reference::Range(_) => ADVERTISEMENT_BYTES_MAX,
+            Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => LISTING_BYTES_MAX,
         };
-        Err(absent(branch, has_refs))
+        let prefix = resolve::prefix(&self.reference);
+        let listed = listing::list(exchange, &mut self.protocol, &[&prefix], bytes_max)?;
+        let names = || listed.refs.iter().map(|found| found.name.as_str());
+        if let Some(chosen) = resolve::choose(&self.reference, names())
+            && let Some(found) = listed.refs.iter().find(|found| found.name == chosen)
+        {
+            return Ok(Target::new(&self.reference, &chosen, resolve::commit_of(found)?));
+        }
+        // Only now is it worth asking what there is instead.
+        let others = match listed.is_all {
+            true => None,
+            false => Some(listing::list(exchange, &mut self.protocol, &["HEAD"], LISTING_BYTES_MAX)?.refs),
+        };
+        let head = others.as_ref().unwrap_or(&listed.refs).iter().find(|found| found.name == "HEAD");
+        let default_branch = head.and_then(|head| head.target.as_deref());
+        let has_refs = head.is_some() || !listed.refs.is_empty() || (!listed.is_all && self.has_refs(exchange)?);
+        Err(match has_refs {
+            true => resolve::absent(&self.reference, names(), default_branch),
+            false => resolve::empty(&self.reference),
+        })
+    }
+
+    /// Whether there is any ref at all.
+    fn has_refs(&mut self, exchange: &Exchange) -> Result<bool, SourceError> {
+        match listing::list(exchange, &mut self.protocol, &["refs/"], LISTING_BYTES_MAX) {
+            Ok(all) => Ok(!all.refs.is_empty()),
+            Err(SourceError::TooLarge(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -52,17 +52,17 @@ pub(super) struct Worker {
 impl Worker {
     /// Prepares the thread; a local repository is watched from here on when it is there.
     pub(super) fn new(
-        settings: &GitSettings,
+        settings: GitSettings,
         place: Place,
         limits: Limits,
         current: watch::Sender<Option<PathBuf>>,
         hint: Arc<Notify>,
         requests: Arc<AtomicU64>,
     ) -> Self {
-        let access = settings.access.clone();
+        let GitSettings { repository: _, reference, access, store } = settings;
         let remote = |server: Server, url: &str| {
-            let store = Store::new(&settings.store, url, &settings.branch);
-            Source::Remote(Box::new(Remote::new(server, store, &settings.branch)))
+            let store = Store::new(&store, url, &reference);
+            Source::Remote(Box::new(Remote::new(server, store, reference.clone())))
         };
         let source = match place {
             Place::Http(url) => {
@@ -73,9 +73,9 @@ impl Worker {
                 let url = address.to_string();
                 remote(Server::Ssh(Box::new(Ssh::new(address, access, limits, requests))), &url)
             }
-            Place::Local(path) => Source::Local(Local::new(path, settings.branch.clone(), hint)),
+            Place::Local(path) => Source::Local(Local::new(path, reference, hint)),
         };
-        Self { source, snapshots: Snapshots::new(settings.branch.clone()), current }
+        Self { source, snapshots: Snapshots::default(), current }
     }
 
     /// Serves messages until the last [`super::GitSource`] is gone.

@@ -1,6 +1,7 @@
 //! Tests over real parts: `git` makes the repositories, `git http-backend` serves them, libgit2 reads them.
 
 mod local;
+mod references;
 mod remote;
 mod server;
 mod ssh;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use self::server::Server;
 use super::{GitSettings, GitSource, LIMITS, Limits};
 use crate::config::GitAccess;
+use crate::model::Reference;
 use crate::world::{BlobId, Entry, Polled, Snapshot, SourceError};
 
 /// A bare repository to serve, the work tree that commits to it, and a folder for clones.
@@ -74,7 +76,7 @@ impl Fixture {
     fn settings(&self, repository: &str) -> GitSettings {
         GitSettings {
             repository: repository.to_owned(),
-            branch: "main".to_owned(),
+            reference: Reference::Branch("main".to_owned()),
             access: GitAccess::default(),
             store: self.path("store"),
         }

@@ -129,7 +129,10 @@ async fn missing_things_are_told_apart() {
     git(&fixture.path("served/repository.git"), &["update-ref", "-d", "refs/heads/main"]);
     for manner in [Manner::Serve, Manner::Old] {
         server.behave(manner);
-        assert_eq!(source.poll(Some(&commit), None).await, Err(SourceError::NoBranch("main".to_owned())));
+        assert_eq!(
+            source.poll(Some(&commit), None).await,
+            Err(SourceError::NoReference("branch `main` does not exist in the repository".to_owned()))
+        );
     }
 
     server.behave(Manner::Serve);
@@ -324,7 +327,7 @@ async fn a_lost_or_broken_clone_is_made_anew() {
             "no objects" => std::fs::remove_dir_all(folder.join("objects")).unwrap(),
             "no packs" => std::fs::remove_dir_all(folder.join("objects/pack")).unwrap(),
             "locked by a process that was killed" => {
-                std::fs::write(folder.join("refs/heads/main.lock"), "").unwrap();
+                std::fs::write(folder.join("refs/tidegate/head.lock"), "").unwrap();
             }
             "garbage" => {
                 for entry in std::fs::read_dir(folder.join("objects/pack")).unwrap().flatten() {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::sshd::{Line, Sshd, make_key, user};
 use super::{Fixture, GitSettings, GitSource, IMPATIENT, LIMITS, Limits, files, git, moved};
+use crate::model::Reference;
 use crate::world::{Ancestry, Polled, SourceError};
 
 const KINDS: [&str; 3] = ["ed25519", "rsa", "ecdsa"];
@@ -306,4 +307,35 @@ async fn a_path_may_have_quotes_and_blanks() {
     settings.repository = site.sshd.url(&odd);
     let snapshot = moved(GitSource::open(settings).unwrap().poll(None, None).await);
     assert_eq!(files(&snapshot), site.fixture.listed());
+}
+
+#[tokio::test]
+async fn tags_and_commits_are_followed_over_ssh() {
+    let site = Site::new(true);
+    let first = site.fixture.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    site.fixture.git(&["tag", "-a", "-m", "release", "v1.0.0"]);
+    site.fixture.git(&["push", "-q", "origin", "refs/tags/v1.0.0"]);
+    site.fixture.write("app/web.yaml", "version: 2\n");
+    site.fixture.commit("second");
+    let at = |reference: &str| {
+        let reference = Reference::parse(reference).unwrap();
+        GitSource::open(GitSettings { reference, ..site.settings() }).unwrap()
+    };
+    for reference in ["refs/tags/v1.0.0", "^1"] {
+        assert_eq!(moved(at(reference).poll(None, None).await).revision.commit, first);
+    }
+    let refused = at(&first).poll(None, None).await.unwrap_err();
+    assert!(matches!(&refused, SourceError::NoReference(text) if text.contains("allowAnySHA1InWant")), "{refused}");
+    git(&site.repository(), &["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    let source = at(&first);
+    // The thread of the one before gives the store back on its own time.
+    let snapshot = loop {
+        match source.poll(None, None).await {
+            Err(error) if error.to_string().contains("another agent") => {}
+            polled => break moved(polled),
+        }
+    };
+    assert_eq!(snapshot.revision.commit, first);
+    let nowhere = at("0123456789012345678901234567890123456789").poll(None, None).await.unwrap_err();
+    assert!(matches!(nowhere, SourceError::NoReference(_)), "{nowhere}");
 }
