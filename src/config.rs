@@ -14,8 +14,11 @@ use serde::Deserialize;
 use crate::model::Reference;
 
 mod access;
+mod urls;
 
-pub use self::access::GitAccess;
+use self::access::{FileRepository, ProxyVariables};
+pub use self::access::{GitAccess, GitRules};
+use self::urls::{repository_url, web_url};
 
 /// Everything that the agent is told from outside.
 #[derive(Clone, Debug)]
@@ -26,8 +29,8 @@ pub struct Config {
     pub reference: Reference,
     /// Folder below which declarations are looked for; empty is the repository's root.
     pub path: String,
-    /// How the repository is reached.
-    pub git_access: GitAccess,
+    /// How repositories are reached.
+    pub git: GitRules,
     /// Where the bare clone lives; may be lost at any time.
     pub store: PathBuf,
     /// Time between two polls while nothing is under way.
@@ -54,6 +57,14 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written, such as `info,tidegate=debug`.
     pub log_filter: String,
+}
+
+impl Config {
+    /// How a repository is reached: this agent's own, or another one.
+    #[must_use]
+    pub fn access_for(&self, repository: &str) -> GitAccess {
+        self.git.access_for(repository)
+    }
 }
 
 /// How log lines are written.
@@ -104,6 +115,9 @@ pub struct AgentArgs {
     /// File with the keys of SSH hosts [default: `known_hosts` in the credentials folder]
     #[arg(long, env = "TIDEGATE_GIT_KNOWN_HOSTS", value_name = "FILE")]
     pub git_known_hosts: Option<String>,
+    /// URL of an HTTP proxy on the way to the Git server; without it HTTPS_PROXY, HTTP_PROXY and NO_PROXY are obeyed
+    #[arg(long, env = "TIDEGATE_GIT_PROXY", value_name = "URL")]
+    pub git_proxy: Option<String>,
     /// Folder for the clone; it may be lost at any time [default: /var/lib/tidegate]
     #[arg(long, env = "TIDEGATE_STORE", value_name = "FOLDER")]
     pub store: Option<String>,
@@ -187,6 +201,8 @@ struct FileSettings {
     git_credentials: Option<String>,
     git_ca_file: Option<String>,
     git_known_hosts: Option<String>,
+    git_proxy: Option<String>,
+    repositories: Vec<FileRepository>,
     store: Option<String>,
     poll_interval: Option<String>,
     namespace: Option<String>,
@@ -206,13 +222,14 @@ struct FileSettings {
 /// When the file cannot be used, or a setting is missing or invalid.
 pub fn load(arguments: &AgentArgs) -> Result<Config, ConfigError> {
     let pod_namespace = std::fs::read_to_string(NAMESPACE_FILE).ok();
+    let proxies = ProxyVariables::read(|name| std::env::var(name).ok());
     let Some(path) = &arguments.config else {
-        return merge(arguments, &FileSettings::default(), "", pod_namespace.as_deref());
+        return merge(arguments, &FileSettings::default(), "", pod_namespace.as_deref(), &proxies);
     };
     let name = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
-    merge(arguments, &parse_file(&text, &name)?, &name, pod_namespace.as_deref())
+    merge(arguments, &parse_file(&text, &name)?, &name, pod_namespace.as_deref(), &proxies)
 }
 
 /// Reads a length of time: whole numbers with `ms`, `s`, `m` or `h`, such as `500ms`, `5s` or `1m30s`.
@@ -281,6 +298,7 @@ fn merge(
     file: &FileSettings,
     file_name: &str,
     pod_namespace: Option<&str>,
+    proxies: &ProxyVariables,
 ) -> Result<Config, ConfigError> {
     let pick = |flag: &str, given: &Option<String>, field: &Option<String>, default: &str| {
         Setting::of(flag, given.as_ref(), file_name, field.as_ref(), default)
@@ -291,16 +309,24 @@ fn merge(
     };
     let own_namespace = pod_namespace.map(str::trim).filter(|text| !text.is_empty()).unwrap_or("tidegate");
     let namespace = pick("namespace", &arguments.namespace, &file.namespace, own_namespace).checked(namespace_name)?;
+    let repository = pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?;
+    let proxy = pick("git-proxy", &arguments.git_proxy, &file.git_proxy, "");
+    let given = GitAccess {
+        credentials: path("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
+        ca_file: path("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
+        known_hosts: path("git-known-hosts", &arguments.git_known_hosts, &file.git_known_hosts)?,
+        proxy: match arguments.git_proxy.is_some() || file.git_proxy.is_some() {
+            true => Some(proxy.checked(urls::proxy_url)?),
+            false => None,
+        },
+    };
+    let git = GitRules::new(&repository, given, &file.repositories, file_name, proxies)?;
     let in_flight = file.writes_in_flight_max.map(|count| count.to_string());
     Ok(Config {
-        repository: pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?,
+        repository,
         reference: reference(arguments, file, file_name)?,
         path: pick("path", &arguments.path, &file.path, "").checked(repository_folder)?,
-        git_access: GitAccess {
-            credentials: path("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
-            ca_file: path("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
-            known_hosts: path("git-known-hosts", &arguments.git_known_hosts, &file.git_known_hosts)?,
-        },
+        git,
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,
@@ -331,54 +357,6 @@ fn camel_case(flag: &str) -> String {
         name.push_str(&part[1..]);
         name
     })
-}
-
-fn repository_url(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("missing: say which Git repository to follow".to_owned());
-    }
-    let has_controls = text.chars().any(char::is_control);
-    if text.starts_with('-') || has_controls {
-        return Err("not a URL and not a path".to_owned());
-    }
-    match text.split_once("://") {
-        Some(("http" | "https", _)) => web_url(text),
-        Some(("ssh", rest)) => ssh_url(text, rest),
-        Some(("file", path)) if path.starts_with('/') => Ok(text.to_owned()),
-        Some(_) => Err("expected an https, http or ssh URL, or a path".to_owned()),
-        // `git@host:path` is SSH, and `ext::command` is no path.
-        None if text.contains(':') && !text.starts_with(['/', '.']) => match text.split_once(':') {
-            Some((host, path)) if host.contains('@') && !path.is_empty() => Ok(text.to_owned()),
-            _ => Err("expected an https, http or ssh URL, `user@host:path`, or a path".to_owned()),
-        },
-        None => Ok(text.to_owned()),
-    }
-}
-
-/// An SSH URL with a host and without a password. The rest is judged where it is used.
-fn ssh_url(text: &str, rest: &str) -> Result<String, String> {
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
-        return Err("the URL carries credentials; put them into files and name their folder".to_owned());
-    }
-    if authority.is_empty() || authority.starts_with('-') || text.chars().any(char::is_whitespace) {
-        return Err("not a URL".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// An http or https URL with a host and without credentials: URLs are shown in status and logs.
-fn web_url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let rest = rest.ok_or("expected an http or https URL")?;
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.contains('@') {
-        return Err("the URL carries credentials; put them into files and name their folder".to_owned());
-    }
-    if host.is_empty() || text.chars().any(|character| character.is_whitespace() || character.is_control()) {
-        return Err("not a URL".to_owned());
-    }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// What is followed: a branch, or what `--revision` says. A flag wins over both fields of the file.

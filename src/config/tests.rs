@@ -7,7 +7,7 @@ fn arguments() -> AgentArgs {
 }
 
 fn merged(arguments: &AgentArgs, file: &str) -> Result<Config, ConfigError> {
-    merge(arguments, &parse_file(file, "settings.yaml")?, "settings.yaml", None)
+    merge(arguments, &parse_file(file, "settings.yaml")?, "settings.yaml", None, &ProxyVariables::default())
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_repository_is_all_that_must_be_said() {
     assert_eq!(config.api_address.to_string(), "0.0.0.0:8080");
     assert_eq!(config.ops_address.to_string(), "0.0.0.0:8081");
     assert_eq!((config.writes_in_flight_max, config.log_format), (32, LogFormat::Text));
-    assert!(config.git_access == GitAccess::default() && config.providers.is_empty());
+    assert!(config.access_for(&config.repository) == GitAccess::default() && config.providers.is_empty());
 }
 
 #[test]
@@ -35,6 +35,11 @@ pollInterval: 1m
 writesInFlightMax: 8
 logFormat: json
 gitCredentials: /etc/git
+gitProxy: http://proxy.example:3128
+repositories:
+  - url: https://charts.example/team/
+    credentials: /etc/charts
+    caFile: /etc/ca.pem
 providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'}
 ";
     let arguments = AgentArgs {
@@ -47,7 +52,11 @@ providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'
     assert_eq!((config.reference.to_string().as_str(), config.path.as_str()), ("next", "apps"));
     assert_eq!(config.poll_interval, Duration::from_secs(60));
     assert_eq!((config.writes_in_flight_max, config.log_format), (8, LogFormat::Json));
-    assert_eq!(config.git_access.credentials, Some(PathBuf::from("/etc/git")));
+    assert_eq!(config.access_for(&config.repository).credentials, Some(PathBuf::from("/etc/git")));
+    assert_eq!(config.access_for(&config.repository).proxy.as_deref(), Some("http://proxy.example:3128"));
+    let charts = config.access_for("https://charts.example/team/a.git");
+    assert_eq!((charts.credentials, charts.ca_file), (Some("/etc/charts".into()), Some("/etc/ca.pem".into())));
+    assert_eq!(charts.proxy, None);
     assert_eq!(config.providers["prometheus"], "http://prometheus:9090");
     assert_eq!(config.providers["thanos"], "https://thanos.example");
 }
@@ -73,10 +82,11 @@ fn a_branch_or_a_revision_is_followed_and_not_both() {
 
 #[test]
 fn the_pods_namespace_is_the_default_and_names_the_owner() {
-    let config = merge(&arguments(), &FileSettings::default(), "", Some("delivery\n")).unwrap();
+    let config =
+        merge(&arguments(), &FileSettings::default(), "", Some("delivery\n"), &ProxyVariables::default()).unwrap();
     assert_eq!((config.namespace.as_str(), config.owner.as_str()), ("delivery", "delivery"));
     let given = AgentArgs { namespace: Some("blue".to_owned()), owner: Some("Team.1".to_owned()), ..arguments() };
-    let config = merge(&given, &FileSettings::default(), "", Some("delivery")).unwrap();
+    let config = merge(&given, &FileSettings::default(), "", Some("delivery"), &ProxyVariables::default()).unwrap();
     assert_eq!((config.namespace.as_str(), config.owner.as_str()), ("blue", "Team.1"));
 }
 
@@ -105,6 +115,11 @@ fn a_bad_flag_is_named_and_its_value_is_not_repeated() {
         ("--path", |it, value| it.path = value, &["../x", "a/../b", "a//b", ".git"]),
         ("--store", |it, value| it.store = value, &[""]),
         ("--git-credentials", |it, value| it.git_credentials = value, &[""]),
+        (
+            "--git-proxy",
+            |it, value| it.git_proxy = value,
+            &["", "proxy", "https://proxy", "socks5://proxy", "http://me:hidden@proxy", "http://proxy/path"],
+        ),
         ("--poll-interval", |it, value| it.poll_interval = value, &["", "5", "0s", "s", "99ms", "25h", "5 s", "1d"]),
         ("--namespace", |it, value| it.namespace = value, &["", "A", "-a", "a.b"]),
         ("--owner", |it, value| it.owner = value, &["", "a/b", "-a", "a_"]),
@@ -135,6 +150,9 @@ fn a_bad_file_is_refused_by_file_and_field() {
         ("writesInFlightMax: 0", "writesInFlightMax"),
         ("providers: {p: 'ftp://x'}", "providers.p"),
         ("apiAddress: here", "apiAddress"),
+        ("repositories: [{url: 'https://x.example/', secret: y}]", "secret"),
+        ("repositories: [{credentials: /x}]", "url"),
+        ("repositories: [{url: 'https://x.example/', proxy: 'ftp://x'}]", "repositories[0].proxy"),
     ] {
         let error = merged(&arguments(), file).expect_err(file).to_string();
         assert!(error.contains("settings.yaml") && error.contains(field), "{file}: {error}");

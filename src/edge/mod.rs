@@ -76,7 +76,7 @@ impl Outside {
         let git = GitSource::open(GitSettings {
             repository: config.repository.clone(),
             reference: config.reference.clone(),
-            access: config.git_access.clone(),
+            access: config.access_for(&config.repository),
             store: config.store.clone(),
         })
         .map_err(OpenError::Git)?;

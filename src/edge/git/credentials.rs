@@ -24,8 +24,27 @@ const KNOWN_HOSTS_BYTES_MAX: u64 = 4 << 20;
 /// Names of an SSH key: as in Secrets of the type `kubernetes.io/ssh-auth`, and as Flux has it.
 const SSH_KEYS: [&str; 2] = ["ssh-privatekey", "identity"];
 
+/// A certificate and its key, as in Secrets of the type `kubernetes.io/tls`.
+const CERTIFICATE: &str = "tls.crt";
+const CERTIFICATE_KEY: &str = "tls.key";
+
+/// Who we are to a proxy.
+const PROXY_USERNAME: &str = "proxy-username";
+const PROXY_PASSWORD: &str = "proxy-password";
+
 /// The file with the keys of hosts, beside the key of ours.
 const KNOWN_HOSTS: &str = "known_hosts";
+
+/// A certificate of ours and its key, in PEM.
+#[derive(PartialEq)]
+pub(super) struct Identity {
+    /// The folder that they are from.
+    pub(super) folder: PathBuf,
+    /// The certificate and those that lead to its authority.
+    pub(super) certificate: Vec<u8>,
+    /// The certificate's key.
+    pub(super) key: Vec<u8>,
+}
 
 /// Reads the credentials folder into an `Authorization` header.
 pub(super) fn authorization(folder: Option<&Path>) -> Result<Option<HeaderValue>, SourceError> {
@@ -34,10 +53,39 @@ pub(super) fn authorization(folder: Option<&Path>) -> Result<Option<HeaderValue>
         Some(token) => format!("Bearer {token}"),
         None => match (credential(folder, "username")?, credential(folder, "password")?) {
             (Some(username), Some(password)) => basic(&username, &password),
+            // Whom a certificate is enough for needs no more, and a proxy's credentials say nothing of the server.
+            (None, None) if folder.join(CERTIFICATE).exists() || folder.join(PROXY_USERNAME).exists() => {
+                return Ok(None);
+            }
             _ => return Err(unusable(folder, "has neither `token` nor `username` and `password`")),
         },
     };
     header(folder, &text).map(Some)
+}
+
+/// Reads the certificate that we show to the server.
+pub(super) fn identity(folder: Option<&Path>) -> Result<Option<Identity>, SourceError> {
+    let Some(folder) = folder else { return Ok(None) };
+    match (credential(folder, CERTIFICATE)?, credential(folder, CERTIFICATE_KEY)?) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            let (certificate, key) = (certificate.into_bytes(), key.into_bytes());
+            Ok(Some(Identity { folder: folder.to_owned(), certificate, key }))
+        }
+        (Some(_), None) => Err(unusable(folder, "has `tls.crt` without `tls.key`")),
+        (None, Some(_)) => Err(unusable(folder, "has `tls.key` without `tls.crt`")),
+    }
+}
+
+/// Reads who we are to a proxy.
+pub(super) fn proxy_authorization(folder: Option<&Path>) -> Result<Option<HeaderValue>, SourceError> {
+    let Some(folder) = folder else { return Ok(None) };
+    match (credential(folder, PROXY_USERNAME)?, credential(folder, PROXY_PASSWORD)?) {
+        (None, None) => Ok(None),
+        (Some(username), Some(password)) => header(folder, &basic(&username, &password)).map(Some),
+        (Some(_), None) => Err(unusable(folder, "has `proxy-username` without `proxy-password`")),
+        (None, Some(_)) => Err(unusable(folder, "has `proxy-password` without `proxy-username`")),
+    }
 }
 
 /// The SSH key that we log in with.
@@ -136,6 +184,23 @@ mod cases {
     use super::*;
 
     #[test]
+    fn a_certificate_and_a_proxy_need_both_of_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Some(folder.path());
+        assert!(authorization(path).is_err());
+        for (first, second) in [("tls.crt", "tls.key"), ("proxy-username", "proxy-password")] {
+            std::fs::write(folder.path().join(first), "a").unwrap();
+            let refusals = [identity(path).err(), proxy_authorization(path).err()];
+            let refusal = refusals.into_iter().flatten().next().unwrap().to_string();
+            assert!(refusal.contains(first) && refusal.contains(second), "{refusal}");
+            std::fs::write(folder.path().join(second), "b").unwrap();
+            assert_eq!(authorization(path), Ok(None));
+        }
+        assert!(identity(path).is_ok_and(|found| found.is_some_and(|found| found.key == b"b")));
+        assert_eq!(proxy_authorization(path).unwrap().unwrap(), "Basic YTpi");
+    }
+
+    #[test]
     fn a_token_wins_and_half_a_login_is_refused() {
         let check = |files: &[(&str, &str)], expected: Option<&str>| {
             let folder = tempfile::tempdir().unwrap();
@@ -150,5 +215,6 @@ mod cases {
         check(&[("username", "u"), ("password", "p"), ("token", "t\n")], Some("Bearer t"));
         check(&[("username", "u")], None);
         check(&[("token", "a\nb")], None);
+        check(&[("tls.crt", "c"), ("tls.key", "k"), ("token", "t")], Some("Bearer t"));
     }
 }

@@ -6,26 +6,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::runtime::Runtime;
 
+use super::connect::{self, HyperClient, Proxy, Terms};
 use super::exchange::{Patience, chain, start_runtime};
-use super::{Limits, credentials, tls};
+use super::{Limits, credentials};
 use crate::config::GitAccess;
 use crate::world::SourceError;
-
-/// Within one poll connections are used again; between polls nobody drives them, so that they would be found dead.
-const KEPT_ALIVE: Duration = Duration::from_secs(3);
 
 /// Servers redirect once, from a name without `.git` or from an old one.
 const REDIRECTS_MAX: usize = 3;
@@ -36,8 +31,6 @@ const RETRY_AFTER_SECONDS_MAX: u64 = 3600;
 
 const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("git/tidegate-", env!("CARGO_PKG_VERSION")));
 
-type HyperClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// The client of one repository's server, kept over polls.
 pub(super) struct Http {
     /// Made on the Git thread, because no runtime may be dropped on a thread that runs async tasks.
@@ -46,7 +39,7 @@ pub(super) struct Http {
     access: GitAccess,
     limits: Limits,
     requests: Arc<AtomicU64>,
-    client: Option<(Option<Vec<u8>>, HyperClient)>,
+    client: Option<(Terms, HyperClient)>,
 }
 
 impl Http {
@@ -57,12 +50,9 @@ impl Http {
 
     /// Starts the exchange of one poll: credentials and authorities are read anew.
     pub(super) fn session(&mut self) -> Result<Session, SourceError> {
-        let authorization = credentials::authorization(self.access.credentials.as_deref())?;
-        let authorities = credentials::authorities(self.access.ca_file.as_deref())?;
-        let client = match &self.client {
-            Some((of, client)) if *of == authorities => client.clone(),
-            _ => self.connect(authorities)?,
-        };
+        let folder = self.access.credentials.as_deref();
+        let authorization = credentials::authorization(folder)?;
+        let client = self.client()?;
         let runtime = match &self.runtime {
             Some(runtime) => Arc::clone(runtime),
             None => Arc::clone(self.runtime.insert(Arc::new(start_runtime()?))),
@@ -72,6 +62,8 @@ impl Http {
             client,
             base: self.base.clone(),
             authorization,
+            proxy: self.access.proxy.clone(),
+            proxy_authorization: self.proxy_authorization(),
             patience: Patience::new(&self.limits),
             received_bytes_max: self.limits.received_bytes_max,
             requests: Arc::clone(&self.requests),
@@ -79,28 +71,35 @@ impl Http {
         })
     }
 
-    fn connect(&mut self, authorities: Option<Vec<u8>>) -> Result<HyperClient, SourceError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(self.limits.connect));
-        connector.set_nodelay(true);
-        let builder = HttpsConnectorBuilder::new();
-        let connector = if self.base.starts_with("https:") {
-            let tls = tls::configuration(authorities.as_deref())?;
-            builder.with_tls_config(tls).https_only().enable_http1().wrap_connector(connector)
-        } else {
-            // Plain HTTP needs no authorities; an image without any must be able to use it.
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let tls = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("ring supports the default versions of TLS")
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            builder.with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector)
+    /// The client of the poll before, unless files say otherwise by now.
+    fn client(&mut self) -> Result<HyperClient, SourceError> {
+        let folder = self.access.credentials.as_deref();
+        let proxy = match &self.access.proxy {
+            Some(url) => {
+                let uri =
+                    url.parse().map_err(|_| SourceError::Access("the URL of the proxy is not valid".to_owned()))?;
+                Some(Proxy { uri, authorization: credentials::proxy_authorization(folder)? })
+            }
+            None => None,
         };
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_ALIVE).build(connector);
-        self.client = Some((authorities, client.clone()));
+        let terms = Terms {
+            is_secure: self.base.starts_with("https:"),
+            authorities: credentials::authorities(self.access.ca_file.as_deref())?,
+            identity: credentials::identity(folder)?,
+            proxy,
+        };
+        if let Some((_, client)) = self.client.as_ref().filter(|(of, _)| *of == terms) {
+            return Ok(client.clone());
+        }
+        let client = connect::client(&terms, self.limits.connect)?;
+        self.client = Some((terms, client.clone()));
         Ok(client)
+    }
+
+    /// What a proxy that is given whole requests must be told with each.
+    fn proxy_authorization(&self) -> Option<HeaderValue> {
+        let (terms, _) = self.client.as_ref()?;
+        terms.proxy.as_ref().filter(|_| !terms.is_secure)?.authorization.clone()
     }
 }
 
@@ -110,6 +109,9 @@ pub(super) struct Session {
     client: HyperClient,
     base: String,
     authorization: Option<HeaderValue>,
+    /// The proxy on the way.
+    proxy: Option<String>,
+    proxy_authorization: Option<HeaderValue>,
     patience: Patience,
     received_bytes_max: u64,
     requests: Arc<AtomicU64>,
@@ -142,12 +144,11 @@ impl Session {
         for _ in 0..=REDIRECTS_MAX {
             let request = self.request(&target, call)?;
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let response = self
-                .within(self.client.request(request))?
-                .map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
+            let response = self.within(self.client.request(request))?.map_err(|error| self.lost(&error))?;
             match response.status() {
                 StatusCode::OK => return Ok(Answer::Body(response.into_body())),
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(SourceError::Unauthorized),
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.proxy.is_some() => return Err(refused_by_proxy()),
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
                     return Err(SourceError::NoRepository(format!("the server knows no repository at {}", self.base)));
                 }
@@ -169,7 +170,7 @@ impl Session {
     pub(super) fn next_part(&self, body: &mut Incoming) -> Result<Option<Bytes>, SourceError> {
         loop {
             let Some(frame) = self.within(body.frame())? else { return Ok(None) };
-            let frame = frame.map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
+            let frame = frame.map_err(|error| self.lost(&error))?;
             let Ok(part) = frame.into_data() else { continue };
             let received = self.received_bytes.fetch_add(part.len() as u64, Ordering::Relaxed) + part.len() as u64;
             if received > self.received_bytes_max {
@@ -203,6 +204,9 @@ impl Session {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
+        if let Some(authorization) = &self.proxy_authorization {
+            request = request.header(PROXY_AUTHORIZATION, authorization.clone());
+        }
         if call.body.is_some() {
             request = request
                 .header(CONTENT_TYPE, "application/x-git-upload-pack-request")
@@ -216,12 +220,27 @@ impl Session {
             .map_err(|_| SourceError::Unreachable(format!("{} is no valid URL to ask", self.base)))
     }
 
+    fn lost(&self, error: &(dyn std::error::Error + 'static)) -> SourceError {
+        let text = chain(error);
+        // The only sign of it that a tunnel gives.
+        if text.contains("proxy authorization required") {
+            return refused_by_proxy();
+        }
+        let by = self.proxy.as_ref().map(|proxy| format!(" by the proxy {proxy}")).unwrap_or_default();
+        SourceError::Unreachable(format!("{}{by}: {text}", self.base))
+    }
+
     fn within<F: Future>(&self, step: F) -> Result<F::Output, SourceError> {
         let left = self.patience.left();
         self.runtime
             .block_on(async { tokio::time::timeout(left, step).await })
             .map_err(|_| SourceError::Unreachable(format!("{} did not answer in time", self.base)))
     }
+}
+
+fn refused_by_proxy() -> SourceError {
+    let why = "the proxy wants to know who we are: `proxy-username` and `proxy-password` in the credentials folder";
+    SourceError::Access(why.to_owned())
 }
 
 /// Resolves a redirect, unless it leads elsewhere.

@@ -1,6 +1,9 @@
 //! Tests over real parts: `git` makes the repositories, `git http-backend` serves them, libgit2 reads them.
 
+mod access;
+mod authority;
 mod local;
+mod proxy;
 mod references;
 mod remote;
 mod server;

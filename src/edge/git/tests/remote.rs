@@ -1,10 +1,5 @@
 //! A repository behind HTTP.
 
-use std::sync::Arc;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-
 use super::server::{Manner, Server};
 use super::{Fixture, GitSettings, GitSource, IMPATIENT, LIMITS, Limits, blob, files, git, moved};
 use crate::edge::git::store::PACKS_MAX;
@@ -385,37 +380,4 @@ async fn a_restart_uses_the_clone_and_removes_what_was_left_unfinished() {
     assert_eq!(rival.current.borrow().clone().unwrap(), folder);
     assert!(!store.join("unfinished").exists() && !store.join("clone-0").exists());
     assert!(!folder.join("objects/pack/pack_git2_x").exists());
-}
-
-#[tokio::test]
-async fn tls_trusts_the_given_authority_only() {
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
-        .unwrap();
-
-    let fixture = Fixture::new();
-    let server = Server::listen(&fixture.path("served"), "127.0.0.1:0".parse().unwrap(), Some(Arc::new(tls)));
-    let error = fixture.open(&server).poll(None, None).await.unwrap_err();
-    assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
-
-    let mut settings = fixture.settings(&server.url());
-    settings.access.ca_file = Some(fixture.path("authority.pem"));
-    let source = GitSource::open(settings).unwrap();
-    assert!(matches!(source.poll(None, None).await, Err(SourceError::Access(_))), "the file is not there yet");
-    std::fs::write(fixture.path("authority.pem"), authority.pem()).unwrap();
-    let snapshot = moved(source.poll(None, None).await);
-    assert_eq!(files(&snapshot), fixture.listed());
 }
