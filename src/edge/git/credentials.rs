@@ -28,6 +28,9 @@ const SSH_KEYS: [&str; 2] = ["ssh-privatekey", "identity"];
 const CERTIFICATE: &str = "tls.crt";
 const CERTIFICATE_KEY: &str = "tls.key";
 
+/// A GitHub App: its id, that of its installation, its key, and (when it is not the usual one) the URL of the API.
+const APP_FILES: [&str; 4] = ["github-app-id", "github-installation-id", "github-private-key", "github-api-url"];
+
 /// Who we are to a proxy.
 const PROXY_USERNAME: &str = "proxy-username";
 const PROXY_PASSWORD: &str = "proxy-password";
@@ -46,21 +49,66 @@ pub(super) struct Identity {
     pub(super) key: Vec<u8>,
 }
 
-/// Reads the credentials folder into an `Authorization` header.
-pub(super) fn authorization(folder: Option<&Path>) -> Result<Option<HeaderValue>, SourceError> {
-    let Some(folder) = folder else { return Ok(None) };
+/// Who we are to a server of HTTP.
+pub(super) enum Login {
+    /// Nobody, or whom a certificate shows.
+    Silent,
+    /// Whom this header names.
+    Header(HeaderValue),
+    /// A GitHub App.
+    App(AppFiles),
+}
+
+/// The files of a GitHub App.
+#[derive(PartialEq)]
+pub(super) struct AppFiles {
+    /// The folder that they are from.
+    pub(super) folder: PathBuf,
+    /// The app's id.
+    pub(super) id: String,
+    /// The id of its installation where the repository is.
+    pub(super) installation: String,
+    /// The app's key, in PEM.
+    pub(super) key: String,
+    /// Where GitHub's API is.
+    pub(super) api: Option<String>,
+}
+
+/// Reads who we are from the credentials folder.
+pub(super) fn login(folder: Option<&Path>) -> Result<Login, SourceError> {
+    let Some(folder) = folder else { return Ok(Login::Silent) };
     let text = match credential(folder, "token")? {
         Some(token) => format!("Bearer {token}"),
-        None => match (credential(folder, "username")?, credential(folder, "password")?) {
-            (Some(username), Some(password)) => basic(&username, &password),
+        None => match (credential(folder, "username")?, credential(folder, "password")?, app(folder)?) {
+            (Some(username), Some(password), _) => basic(&username, &password),
+            (None, None, Some(app)) => return Ok(Login::App(app)),
             // Whom a certificate is enough for needs no more, and a proxy's credentials say nothing of the server.
-            (None, None) if folder.join(CERTIFICATE).exists() || folder.join(PROXY_USERNAME).exists() => {
-                return Ok(None);
+            (None, None, None) if folder.join(CERTIFICATE).exists() || folder.join(PROXY_USERNAME).exists() => {
+                return Ok(Login::Silent);
             }
-            _ => return Err(unusable(folder, "has neither `token` nor `username` and `password`")),
+            _ => {
+                let why = "has neither `token` nor `username` and `password`, nor the files of a GitHub App";
+                return Err(unusable(folder, why));
+            }
         },
     };
-    header(folder, &text).map(Some)
+    header(folder, &text).map(Login::Header)
+}
+
+fn app(folder: &Path) -> Result<Option<AppFiles>, SourceError> {
+    let [id, installation, key, api] = APP_FILES.map(|name| credential(folder, name));
+    match (id?, installation?, key?) {
+        (None, None, None) => Ok(None),
+        (Some(id), Some(installation), Some(key)) => {
+            let [id, installation] = [id, installation].map(|text| text.trim().to_owned());
+            let api = api?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+            Ok(Some(AppFiles { folder: folder.to_owned(), id, installation, key, api }))
+        }
+        _ => Err(unusable(
+            folder,
+            "a GitHub App needs `github-app-id`, `github-installation-id` and `github-private-key`",
+        )),
+    }
 }
 
 /// Reads the certificate that we show to the server.
@@ -187,14 +235,14 @@ mod cases {
     fn a_certificate_and_a_proxy_need_both_of_their_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = Some(folder.path());
-        assert!(authorization(path).is_err());
+        assert!(login(path).is_err());
         for (first, second) in [("tls.crt", "tls.key"), ("proxy-username", "proxy-password")] {
             std::fs::write(folder.path().join(first), "a").unwrap();
             let refusals = [identity(path).err(), proxy_authorization(path).err()];
             let refusal = refusals.into_iter().flatten().next().unwrap().to_string();
             assert!(refusal.contains(first) && refusal.contains(second), "{refusal}");
             std::fs::write(folder.path().join(second), "b").unwrap();
-            assert_eq!(authorization(path), Ok(None));
+            assert!(matches!(login(path), Ok(Login::Silent)));
         }
         assert!(identity(path).is_ok_and(|found| found.is_some_and(|found| found.key == b"b")));
         assert_eq!(proxy_authorization(path).unwrap().unwrap(), "Basic YTpi");
@@ -207,7 +255,10 @@ mod cases {
             for (name, text) in files {
                 std::fs::write(folder.path().join(name), text).unwrap();
             }
-            let found = authorization(Some(folder.path())).ok().flatten();
+            let found = match login(Some(folder.path())) {
+                Ok(Login::Header(header)) => Some(header),
+                Ok(Login::Silent | Login::App(_)) | Err(_) => None,
+            };
             assert_eq!(found.as_ref().map(|header| header.to_str().unwrap()), expected, "{files:?}");
             assert!(found.is_none_or(|header| header.is_sensitive()));
         };
@@ -215,6 +266,7 @@ mod cases {
         check(&[("username", "u"), ("password", "p"), ("token", "t\n")], Some("Bearer t"));
         check(&[("username", "u")], None);
         check(&[("token", "a\nb")], None);
+        check(&[("github-app-id", "1"), ("github-installation-id", "2")], None);
         check(&[("tls.crt", "c"), ("tls.key", "k"), ("token", "t")], Some("Bearer t"));
     }
 }

@@ -5,7 +5,7 @@
 //! runs async tasks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::header::{
@@ -17,9 +17,12 @@ use hyper::body::Incoming;
 use tokio::runtime::Runtime;
 
 use super::connect::{self, HyperClient, Proxy, Terms};
+use super::credentials::{AppFiles, Login};
 use super::exchange::{Patience, chain, start_runtime};
+use super::github_app::App;
 use super::{Limits, credentials};
 use crate::config::GitAccess;
+use crate::model::Timestamp;
 use crate::world::SourceError;
 
 /// Servers redirect once, from a name without `.git` or from an old one.
@@ -29,7 +32,12 @@ const REDIRECTS_MAX: usize = 3;
 const RETRY_AFTER_SECONDS: u64 = 60;
 const RETRY_AFTER_SECONDS_MAX: u64 = 3600;
 
-const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("git/tidegate-", env!("CARGO_PKG_VERSION")));
+/// A token with what is said about it: a few kilobytes.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// Who asks.
+pub(super) const USER_AGENT_VALUE: HeaderValue =
+    HeaderValue::from_static(concat!("git/tidegate-", env!("CARGO_PKG_VERSION")));
 
 /// The client of one repository's server, kept over polls.
 pub(super) struct Http {
@@ -40,19 +48,24 @@ pub(super) struct Http {
     limits: Limits,
     requests: Arc<AtomicU64>,
     client: Option<(Terms, HyperClient)>,
+    app: Option<Arc<App>>,
 }
 
 impl Http {
     /// Names the repository at `base`; nothing is opened before the first session.
     pub(super) fn new(base: String, access: GitAccess, limits: Limits, requests: Arc<AtomicU64>) -> Self {
-        Self { runtime: None, base, access, limits, requests, client: None }
+        Self { runtime: None, base, access, limits, requests, client: None, app: None }
     }
 
     /// Starts the exchange of one poll: credentials and authorities are read anew.
     pub(super) fn session(&mut self) -> Result<Session, SourceError> {
         let folder = self.access.credentials.as_deref();
-        let authorization = credentials::authorization(folder)?;
-        let client = self.client()?;
+        let login = match credentials::login(folder)? {
+            Login::Silent => Token::None,
+            Login::Header(header) => Token::Fixed(header),
+            Login::App(files) => Token::Of(self.app(files)?),
+        };
+        let client = self.client(&login)?;
         let runtime = match &self.runtime {
             Some(runtime) => Arc::clone(runtime),
             None => Arc::clone(self.runtime.insert(Arc::new(start_runtime()?))),
@@ -61,7 +74,8 @@ impl Http {
             runtime,
             client,
             base: self.base.clone(),
-            authorization,
+            login,
+            has_renewed: AtomicBool::new(false),
             proxy: self.access.proxy.clone(),
             proxy_authorization: self.proxy_authorization(),
             patience: Patience::new(&self.limits),
@@ -71,8 +85,17 @@ impl Http {
         })
     }
 
+    /// The app of the poll before, with its token, unless files say otherwise by now.
+    fn app(&mut self, files: AppFiles) -> Result<Arc<App>, SourceError> {
+        if let Some(app) = self.app.as_ref().filter(|app| app.is_of(&files)) {
+            return Ok(Arc::clone(app));
+        }
+        let app = Arc::new(App::new(files, &self.base)?);
+        Ok(Arc::clone(self.app.insert(app)))
+    }
+
     /// The client of the poll before, unless files say otherwise by now.
-    fn client(&mut self) -> Result<HyperClient, SourceError> {
+    fn client(&mut self, login: &Token) -> Result<HyperClient, SourceError> {
         let folder = self.access.credentials.as_deref();
         let proxy = match &self.access.proxy {
             Some(url) => {
@@ -83,7 +106,7 @@ impl Http {
             None => None,
         };
         let terms = Terms {
-            is_secure: self.base.starts_with("https:"),
+            is_secure: self.base.starts_with("https:") || matches!(login, Token::Of(app) if app.is_secure()),
             authorities: credentials::authorities(self.access.ca_file.as_deref())?,
             identity: credentials::identity(folder)?,
             proxy,
@@ -108,7 +131,9 @@ pub(super) struct Session {
     runtime: Arc<Runtime>,
     client: HyperClient,
     base: String,
-    authorization: Option<HeaderValue>,
+    login: Token,
+    /// Whether a token was asked for in this exchange: once is enough.
+    has_renewed: AtomicBool,
     /// The proxy on the way.
     proxy: Option<String>,
     proxy_authorization: Option<HeaderValue>,
@@ -116,6 +141,16 @@ pub(super) struct Session {
     received_bytes_max: u64,
     requests: Arc<AtomicU64>,
     received_bytes: AtomicU64,
+}
+
+/// What the server is told of us.
+enum Token {
+    /// Nothing.
+    None,
+    /// This.
+    Fixed(HeaderValue),
+    /// What GitHub gives an app.
+    Of(Arc<App>),
 }
 
 /// One request to the repository.
@@ -147,6 +182,12 @@ impl Session {
             let response = self.within(self.client.request(request))?.map_err(|error| self.lost(&error))?;
             match response.status() {
                 StatusCode::OK => return Ok(Answer::Body(response.into_body())),
+                // A token that was taken back before its time: one that was made just now would not fare better.
+                StatusCode::UNAUTHORIZED
+                    if let (Token::Of(app), false) = (&self.login, self.has_renewed.load(Ordering::Relaxed)) =>
+                {
+                    self.renew(app)?;
+                }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(SourceError::Unauthorized),
                 StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.proxy.is_some() => return Err(refused_by_proxy()),
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -201,8 +242,8 @@ impl Session {
     fn request(&self, target: &str, call: &Call) -> Result<Request<Full<Bytes>>, SourceError> {
         let method = if call.body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::builder().method(method).uri(target).header(USER_AGENT, USER_AGENT_VALUE);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
+        if let Some(authorization) = self.authorization()? {
+            request = request.header(AUTHORIZATION, authorization);
         }
         if let Some(authorization) = &self.proxy_authorization {
             request = request.header(PROXY_AUTHORIZATION, authorization.clone());
@@ -218,6 +259,45 @@ impl Session {
         request
             .body(Full::new(call.body.clone().unwrap_or_default()))
             .map_err(|_| SourceError::Unreachable(format!("{} is no valid URL to ask", self.base)))
+    }
+
+    /// Sends a request that is not the repository's, and reads its short answer.
+    pub(super) fn ask(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), SourceError> {
+        let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        if let Some(authorization) = &self.proxy_authorization {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let lost = |text: String| SourceError::Unreachable(format!("{place}: {text}"));
+        let response = self.within(self.client.request(request))?.map_err(|error| lost(chain(&error)))?;
+        let (head, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(part) = self.next_part(&mut body)? {
+            bytes.extend_from_slice(&part);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(SourceError::TooLarge(format!("{place} answers with more than {ANSWER_BYTES_MAX} bytes")));
+            }
+        }
+        Ok((head.status, head.headers, bytes))
+    }
+
+    fn authorization(&self) -> Result<Option<HeaderValue>, SourceError> {
+        match &self.login {
+            Token::None => Ok(None),
+            Token::Fixed(header) => Ok(Some(header.clone())),
+            Token::Of(app) => match app.authorization(Timestamp::now()) {
+                Some(header) => Ok(Some(header)),
+                None => self.renew(app).map(Some),
+            },
+        }
+    }
+
+    fn renew(&self, app: &App) -> Result<HeaderValue, SourceError> {
+        self.has_renewed.store(true, Ordering::Relaxed);
+        app.renew(self, Timestamp::now())
     }
 
     fn lost(&self, error: &(dyn std::error::Error + 'static)) -> SourceError {
@@ -265,7 +345,8 @@ fn redirected(from: &str, headers: &HeaderMap) -> Result<String, SourceError> {
     Ok(format!("{}://{}{path}", origin.0, origin.1))
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<u64> {
+/// The patience that a server asks for, as seconds or as a date.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = text.parse::<u64>().ok().or_else(|| {
         let until = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;

@@ -6,7 +6,7 @@
 //! never touch the network), and each answer has a deadline. It decides nothing about what was found.
 //!
 //! In reading order: `place` (what the settings say), `credentials`, `tls` and `known_hosts` (whom we trust, and who we
-//! are), `connect` and `http` (one request), `ssh` (one command), `exchange` (what both have in common), `refs`, `listing` and `resolve` (the
+//! are), `connect`, `github_app` and `http` (one request), `ssh` (one command), `exchange` (what both have in common), `refs`, `listing` and `resolve` (the
 //! cheap poll), `transport` (libgit2 over them), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote`
 //! and `local` (one poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a
 //! clone with.
@@ -15,6 +15,7 @@ mod ancestry;
 mod connect;
 mod credentials;
 mod exchange;
+mod github_app;
 mod http;
 mod known_hosts;
 mod listing;

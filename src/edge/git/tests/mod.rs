@@ -2,6 +2,7 @@
 
 mod access;
 mod authority;
+mod github;
 mod local;
 mod proxy;
 mod references;
