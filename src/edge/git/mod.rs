@@ -65,6 +65,17 @@ pub struct GitSettings {
     pub store: PathBuf,
 }
 
+/// Removes clones below a store folder that none of these settings uses: what was followed before. Those that another
+/// process uses stay, and so does everything that is not ours.
+pub fn sweep(store: &Path, used: &[GitSettings]) {
+    let name = |settings: &GitSettings| match Place::parse(&settings.repository) {
+        Ok(Place::Http(url)) => Some(store::name(&url, &settings.reference)),
+        Ok(Place::Ssh(address)) => Some(store::name(&address.to_string(), &settings.reference)),
+        Ok(Place::Local(_)) | Err(_) => None,
+    };
+    store::sweep(store, &used.iter().filter_map(name).collect());
+}
+
 /// Limits of time and size of this edge.
 #[derive(Clone, Copy, Debug)]
 struct Limits {

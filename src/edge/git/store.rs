@@ -8,6 +8,7 @@
 //! a fresh clone beside, without asking the server again.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,9 +82,7 @@ impl Store {
     ///
     /// Each reference of a repository has a clone of its own, so that no two of them wait for each other.
     pub(super) fn new(folder: &Path, url: &str, reference: &Reference) -> Self {
-        let hash = Sha256::digest(format!("{url}\n{reference:?}").as_bytes());
-        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self { folder: folder.join(name), number: 0, is_broken: false, lock: None }
+        Self { folder: folder.join(name(url, reference)), number: 0, is_broken: false, lock: None }
     }
 
     /// Takes the folder over: makes it, locks it, and removes what an earlier run left unfinished.
@@ -213,6 +212,27 @@ impl Store {
         let folder = self.clone_folder(self.number).join("objects").join("pack");
         for name in names(&folder).filter(|name| !name.starts_with("pack-")) {
             drop(std::fs::remove_file(folder.join(name)));
+        }
+    }
+}
+
+/// The name of a repository's folder.
+pub(super) fn name(url: &str, reference: &Reference) -> String {
+    let hash = Sha256::digest(format!("{url}\n{reference}").as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes the folders of repositories that are not `kept`, unless somebody uses them. Only what is surely ours is touched:
+/// the folder is a user's choice.
+pub(super) fn sweep(folder: &Path, kept: &BTreeSet<String>) {
+    let is_name = |name: &String| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for name in names(folder).filter(|name| is_name(name) && !kept.contains(name)) {
+        let unused = folder.join(&name);
+        let is_ours = |name: &str| matches!(name, "lock" | "unfinished") || name.starts_with("clone-");
+        let Ok(lock) = File::open(unused.join("lock")) else { continue };
+        if lock.try_lock().is_ok() && names(&unused).all(|name| is_ours(&name)) {
+            tracing::info!(folder = %unused.display(), "a clone that is not used any more is removed");
+            drop(std::fs::remove_dir_all(&unused));
         }
     }
 }
