@@ -11,19 +11,26 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use crate::model::Reference;
+
+mod access;
+mod urls;
+
+use self::access::{FileRepository, ProxyVariables};
+pub use self::access::{GitAccess, GitRules};
+use self::urls::{repository_url, web_url};
+
 /// Everything that the agent is told from outside.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// URL (`http`, `https`) or local path of the repository.
+    /// URL (`https`, `http`, `ssh`), `user@host:path`, or local path of the repository.
     pub repository: String,
-    /// Branch to follow.
-    pub branch: String,
+    /// What of it is followed.
+    pub reference: Reference,
     /// Folder below which declarations are looked for; empty is the repository's root.
     pub path: String,
-    /// Folder with `username` and `password`, or `token`, for the Git server; re-read at every poll.
-    pub git_credentials: Option<PathBuf>,
-    /// PEM bundle to trust for the Git server, instead of the system's roots.
-    pub git_ca_file: Option<PathBuf>,
+    /// How repositories are reached.
+    pub git: GitRules,
     /// Where the bare clone lives; may be lost at any time.
     pub store: PathBuf,
     /// Socket of the renderer of Kustomize and Helm; without one only plain YAML is rendered.
@@ -54,6 +61,14 @@ pub struct Config {
     pub log_filter: String,
 }
 
+impl Config {
+    /// How a repository is reached: this agent's own, or another one.
+    #[must_use]
+    pub fn access_for(&self, repository: &str) -> GitAccess {
+        self.git.access_for(repository)
+    }
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -79,21 +94,32 @@ pub struct AgentArgs {
     /// YAML file with settings; flags and environment win over it
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// URL (https, http) or path of the Git repository to follow
+    /// URL (https, http, ssh), user@host:path, or local path of the Git repository to follow
     #[arg(long, env = "TIDEGATE_REPOSITORY", value_name = "URL")]
     pub repository: Option<String>,
     /// Branch to follow [default: main]
     #[arg(long, env = "TIDEGATE_BRANCH")]
     pub branch: Option<String>,
+    /// What to follow instead of a branch: `refs/tags/NAME`, a full commit id, or a range of versions over tags such as
+    /// `~1.4` (`web/v~1.4` for tags that start with `web/`)
+    #[arg(long, env = "TIDEGATE_REVISION", value_name = "TEXT")]
+    pub revision: Option<String>,
     /// Folder of the repository to look for declarations in [default: all of it]
     #[arg(long, env = "TIDEGATE_PATH", value_name = "FOLDER")]
     pub path: Option<String>,
-    /// Folder with the files `username` and `password`, or `token`, for the Git server
+    /// Folder with the files `username` and `password`, or `token`, for the Git server; for SSH `ssh-privatekey` (or
+    /// `identity`) and `known_hosts`
     #[arg(long, env = "TIDEGATE_GIT_CREDENTIALS", value_name = "FOLDER")]
     pub git_credentials: Option<String>,
     /// PEM bundle to trust for the Git server instead of the system's
     #[arg(long, env = "TIDEGATE_GIT_CA_FILE", value_name = "FILE")]
     pub git_ca_file: Option<String>,
+    /// File with the keys of SSH hosts [default: `known_hosts` in the credentials folder]
+    #[arg(long, env = "TIDEGATE_GIT_KNOWN_HOSTS", value_name = "FILE")]
+    pub git_known_hosts: Option<String>,
+    /// URL of an HTTP proxy on the way to the Git server; without it HTTPS_PROXY, HTTP_PROXY and NO_PROXY are obeyed
+    #[arg(long, env = "TIDEGATE_GIT_PROXY", value_name = "URL")]
+    pub git_proxy: Option<String>,
     /// Folder for the clone; it may be lost at any time [default: /var/lib/tidegate]
     #[arg(long, env = "TIDEGATE_STORE", value_name = "FOLDER")]
     pub store: Option<String>,
@@ -175,9 +201,13 @@ pub enum ConfigError {
 struct FileSettings {
     repository: Option<String>,
     branch: Option<String>,
+    revision: Option<String>,
     path: Option<String>,
     git_credentials: Option<String>,
     git_ca_file: Option<String>,
+    git_known_hosts: Option<String>,
+    git_proxy: Option<String>,
+    repositories: Vec<FileRepository>,
     store: Option<String>,
     renderer: Option<String>,
     poll_interval: Option<String>,
@@ -198,13 +228,14 @@ struct FileSettings {
 /// When the file cannot be used, or a setting is missing or invalid.
 pub fn load(arguments: &AgentArgs) -> Result<Config, ConfigError> {
     let pod_namespace = std::fs::read_to_string(NAMESPACE_FILE).ok();
+    let proxies = ProxyVariables::read(|name| std::env::var(name).ok());
     let Some(path) = &arguments.config else {
-        return merge(arguments, &FileSettings::default(), "", pod_namespace.as_deref());
+        return merge(arguments, &FileSettings::default(), "", pod_namespace.as_deref(), &proxies);
     };
     let name = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
-    merge(arguments, &parse_file(&text, &name)?, &name, pod_namespace.as_deref())
+    merge(arguments, &parse_file(&text, &name)?, &name, pod_namespace.as_deref(), &proxies)
 }
 
 /// Reads a length of time: whole numbers with `ms`, `s`, `m` or `h`, such as `500ms`, `5s` or `1m30s`.
@@ -273,25 +304,37 @@ fn merge(
     file: &FileSettings,
     file_name: &str,
     pod_namespace: Option<&str>,
+    proxies: &ProxyVariables,
 ) -> Result<Config, ConfigError> {
     let pick = |flag: &str, given: &Option<String>, field: &Option<String>, default: &str| {
         Setting::of(flag, given.as_ref(), file_name, field.as_ref(), default)
     };
-    let folder = |flag: &str, given: &Option<String>, field: &Option<String>| {
+    let path = |flag: &str, given: &Option<String>, field: &Option<String>| {
         let is_set = given.is_some() || field.is_some();
         is_set.then(|| pick(flag, given, field, "").checked(file_path)).transpose()
     };
     let own_namespace = pod_namespace.map(str::trim).filter(|text| !text.is_empty()).unwrap_or("tidegate");
     let namespace = pick("namespace", &arguments.namespace, &file.namespace, own_namespace).checked(namespace_name)?;
+    let repository = pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?;
+    let proxy = pick("git-proxy", &arguments.git_proxy, &file.git_proxy, "");
+    let given = GitAccess {
+        credentials: path("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
+        ca_file: path("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
+        known_hosts: path("git-known-hosts", &arguments.git_known_hosts, &file.git_known_hosts)?,
+        proxy: match arguments.git_proxy.is_some() || file.git_proxy.is_some() {
+            true => Some(proxy.checked(urls::proxy_url)?),
+            false => None,
+        },
+    };
+    let git = GitRules::new(&repository, given, &file.repositories, file_name, proxies)?;
     let in_flight = file.writes_in_flight_max.map(|count| count.to_string());
     Ok(Config {
-        repository: pick("repository", &arguments.repository, &file.repository, "").checked(repository_url)?,
-        branch: pick("branch", &arguments.branch, &file.branch, "main").checked(branch_name)?,
+        repository,
+        reference: reference(arguments, file, file_name)?,
         path: pick("path", &arguments.path, &file.path, "").checked(repository_folder)?,
-        git_credentials: folder("git-credentials", &arguments.git_credentials, &file.git_credentials)?,
-        git_ca_file: folder("git-ca-file", &arguments.git_ca_file, &file.git_ca_file)?,
+        git,
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
-        renderer: folder("renderer", &arguments.renderer, &file.renderer)?,
+        renderer: path("renderer", &arguments.renderer, &file.renderer)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,
         owner: pick("owner", &arguments.owner, &file.owner, &namespace).checked(owner_id)?,
@@ -323,50 +366,22 @@ fn camel_case(flag: &str) -> String {
     })
 }
 
-fn repository_url(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("missing: say which Git repository to follow".to_owned());
-    }
-    let has_controls = text.chars().any(char::is_control);
-    if text.starts_with('-') || has_controls {
-        return Err("not a URL and not a path".to_owned());
-    }
-    match text.split_once("://") {
-        Some(("http" | "https", _)) => web_url(text),
-        Some(("file", path)) if path.starts_with('/') => Ok(text.to_owned()),
-        Some(_) => Err("expected an https or http URL, or a path".to_owned()),
-        // `git@host:path`, and `ext::command`, are no paths.
-        None if text.contains(':') && !text.starts_with(['/', '.']) => {
-            Err("expected an https or http URL, or a path; SSH is not supported".to_owned())
+/// What is followed: a branch, or what `--revision` says. A flag wins over both fields of the file.
+fn reference(arguments: &AgentArgs, file: &FileSettings, file_name: &str) -> Result<Reference, ConfigError> {
+    let is_given = arguments.branch.is_some() || arguments.revision.is_some();
+    let [branch, revision] = match is_given {
+        true => [(arguments.branch.as_ref(), None), (arguments.revision.as_ref(), None)],
+        false => [(None, file.branch.as_ref()), (None, file.revision.as_ref())],
+    };
+    let is_set = |(flag, field): (Option<&String>, Option<&String>)| flag.or(field).is_some();
+    let revision_setting = Setting::of("revision", revision.0, file_name, revision.1, "");
+    match (is_set(branch), is_set(revision)) {
+        (true, true) => Err(revision_setting.refused("there is a branch as well: give one of the two")),
+        (false, true) => revision_setting.checked(Reference::parse),
+        (true | false, false) => {
+            Setting::of("branch", branch.0, file_name, branch.1, "main").checked(Reference::branch)
         }
-        None => Ok(text.to_owned()),
     }
-}
-
-/// An http or https URL with a host and without credentials: URLs are shown in status and logs.
-fn web_url(text: &str) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let rest = rest.ok_or("expected an http or https URL")?;
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if host.contains('@') {
-        return Err("the URL carries credentials; put them into files and name their folder".to_owned());
-    }
-    if host.is_empty() || text.chars().any(|character| character.is_whitespace() || character.is_control()) {
-        return Err("not a URL".to_owned());
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
-fn branch_name(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("refs/heads/").unwrap_or(text);
-    let is_plain = !name.is_empty()
-        && !name.starts_with(['-', '/', '.'])
-        && !name.ends_with(['/', '.'])
-        && !name.contains("..")
-        && !name.contains(|character: char| {
-            character.is_control() || character.is_whitespace() || "~^:?*[\\".contains(character)
-        });
-    if is_plain { Ok(name.to_owned()) } else { Err("not the name of a branch".to_owned()) }
 }
 
 fn repository_folder(text: &str) -> Result<String, String> {

@@ -328,7 +328,7 @@ pub enum Polled {
 /// A fetched commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// Branch and commit.
+    /// What is followed, and its commit.
     pub revision: Revision,
     /// All files.
     pub files: Arc<Files>,
@@ -353,6 +353,10 @@ pub enum Ancestry {
     Descends,
     /// It could not be shown within [`DEEPEN_COMMITS_MAX`] commits: history was rewritten.
     Diverged,
+    /// No branch is followed, but a tag, a commit, or the newest of a range of versions. Who names a commit means it,
+    /// whichever way it lies from the last one: going back to an older version is done just so. Only a branch promises to
+    /// go on from where it was.
+    Named,
 }
 
 /// How far history is fetched to prove ancestry (S6).
@@ -364,6 +368,10 @@ pub enum SourceError {
     /// No connection, or no answer in time.
     #[error("the Git server cannot be reached: {0}")]
     Unreachable(String),
+    /// What is needed to speak to the server is missing or unusable here: a file of credentials, an authority, the server's
+    /// own key. Nothing of it mends by waiting.
+    #[error("no access to the Git server: {0}")]
+    Access(String),
     /// The credentials were refused.
     #[error("the Git server refused the credentials")]
     Unauthorized,
@@ -373,9 +381,9 @@ pub enum SourceError {
         /// What `Retry-After` said, or 60.
         retry_after_seconds: u64,
     },
-    /// The branch does not exist (any more).
-    #[error("branch `{0}` does not exist in the repository")]
-    NoBranch(String),
+    /// The branch, tag, commit or version does not exist (any more); the message says which, and what there is.
+    #[error("{0}")]
+    NoReference(String),
     /// The repository does not exist, or has no commit.
     #[error("the repository is missing or empty: {0}")]
     NoRepository(String),

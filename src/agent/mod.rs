@@ -110,7 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             poll: crate::model::Millis(u64::try_from(config.poll_interval.as_millis()).unwrap_or(u64::MAX)),
             path: config.path.clone(),
             repository: config.repository.clone(),
-            branch: config.branch.clone(),
+            branch: config.reference.to_string(),
         },
     };
     let work = work(world, settings, &telemetry, &standing_sender);

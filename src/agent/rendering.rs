@@ -43,7 +43,8 @@ impl From<SourceError> for Failure {
             SourceError::Unreachable(_)
             | SourceError::Unauthorized
             | SourceError::Busy { .. }
-            | SourceError::NoBranch(_)
+            | SourceError::NoReference(_)
+            | SourceError::Access(_)
             | SourceError::NoRepository(_)
             | SourceError::Corrupt(_) => Self::Source(error),
         }

@@ -7,14 +7,14 @@ fn arguments() -> AgentArgs {
 }
 
 fn merged(arguments: &AgentArgs, file: &str) -> Result<Config, ConfigError> {
-    merge(arguments, &parse_file(file, "settings.yaml")?, "settings.yaml", None)
+    merge(arguments, &parse_file(file, "settings.yaml")?, "settings.yaml", None, &ProxyVariables::default())
 }
 
 #[test]
 fn a_repository_is_all_that_must_be_said() {
     let config = merged(&arguments(), "").unwrap();
     assert_eq!(config.repository, "https://git.example/shop.git");
-    assert_eq!((config.branch.as_str(), config.path.as_str()), ("main", ""));
+    assert_eq!((config.reference.to_string().as_str(), config.path.as_str()), ("main", ""));
     assert_eq!((config.namespace.as_str(), config.owner.as_str()), ("tidegate", "tidegate"));
     assert_eq!(config.poll_interval, Duration::from_secs(5));
     assert_eq!(config.store, PathBuf::from("/var/lib/tidegate"));
@@ -22,7 +22,7 @@ fn a_repository_is_all_that_must_be_said() {
     assert_eq!(config.api_address.to_string(), "0.0.0.0:8080");
     assert_eq!(config.ops_address.to_string(), "0.0.0.0:8081");
     assert_eq!((config.writes_in_flight_max, config.log_format), (32, LogFormat::Text));
-    assert!(config.git_credentials.is_none() && config.git_ca_file.is_none() && config.providers.is_empty());
+    assert!(config.access_for(&config.repository) == GitAccess::default() && config.providers.is_empty());
 }
 
 #[test]
@@ -35,6 +35,11 @@ pollInterval: 1m
 writesInFlightMax: 8
 logFormat: json
 gitCredentials: /etc/git
+gitProxy: http://proxy.example:3128
+repositories:
+  - url: https://charts.example/team/
+    credentials: /etc/charts
+    caFile: /etc/ca.pem
 providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'}
 ";
     let arguments = AgentArgs {
@@ -44,20 +49,44 @@ providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'
     };
     let config = merged(&arguments, file).unwrap();
     assert_eq!(config.repository, "https://git.example/shop.git");
-    assert_eq!((config.branch.as_str(), config.path.as_str()), ("next", "apps"));
+    assert_eq!((config.reference.to_string().as_str(), config.path.as_str()), ("next", "apps"));
     assert_eq!(config.poll_interval, Duration::from_secs(60));
     assert_eq!((config.writes_in_flight_max, config.log_format), (8, LogFormat::Json));
-    assert_eq!(config.git_credentials, Some(PathBuf::from("/etc/git")));
+    assert_eq!(config.access_for(&config.repository).credentials, Some(PathBuf::from("/etc/git")));
+    assert_eq!(config.access_for(&config.repository).proxy.as_deref(), Some("http://proxy.example:3128"));
+    let charts = config.access_for("https://charts.example/team/a.git");
+    assert_eq!((charts.credentials, charts.ca_file), (Some("/etc/charts".into()), Some("/etc/ca.pem".into())));
+    assert_eq!(charts.proxy, None);
     assert_eq!(config.providers["prometheus"], "http://prometheus:9090");
     assert_eq!(config.providers["thanos"], "https://thanos.example");
 }
 
 #[test]
+fn a_branch_or_a_revision_is_followed_and_not_both() {
+    let check = |branch: Option<&str>, revision: Option<&str>, file: &str, expected: Result<&str, &str>| {
+        let [branch, revision] = [branch, revision].map(|text| text.map(ToOwned::to_owned));
+        let found = merged(&AgentArgs { branch, revision, ..arguments() }, file);
+        match (found, expected) {
+            (Ok(config), Ok(expected)) => assert_eq!(config.reference.to_string(), expected),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    };
+    check(None, None, "", Ok("main"));
+    check(None, None, "revision: refs/tags/v1", Ok("refs/tags/v1"));
+    check(None, Some("~1.4"), "branch: main", Ok("~1.4"));
+    check(Some("main"), None, "revision: '*'", Ok("main"));
+    check(Some("main"), Some("*"), "", Err("--revision: there is a branch as well"));
+    check(None, None, "branch: main\nrevision: '*'", Err("field `revision`: there is a branch as well"));
+}
+
+#[test]
 fn the_pods_namespace_is_the_default_and_names_the_owner() {
-    let config = merge(&arguments(), &FileSettings::default(), "", Some("delivery\n")).unwrap();
+    let config =
+        merge(&arguments(), &FileSettings::default(), "", Some("delivery\n"), &ProxyVariables::default()).unwrap();
     assert_eq!((config.namespace.as_str(), config.owner.as_str()), ("delivery", "delivery"));
     let given = AgentArgs { namespace: Some("blue".to_owned()), owner: Some("Team.1".to_owned()), ..arguments() };
-    let config = merge(&given, &FileSettings::default(), "", Some("delivery")).unwrap();
+    let config = merge(&given, &FileSettings::default(), "", Some("delivery"), &ProxyVariables::default()).unwrap();
     assert_eq!((config.namespace.as_str(), config.owner.as_str()), ("blue", "Team.1"));
 }
 
@@ -68,12 +97,29 @@ fn a_bad_flag_is_named_and_its_value_is_not_repeated() {
         (
             "--repository",
             |it, value| it.repository = value,
-            &["", "ssh://git@host/x", "git@host:x", "ext::sh -c x", "-u", "https://", "https://me:hidden@host/x"],
+            &[
+                "",
+                "ssh://",
+                "ssh://me:hidden@host/x",
+                "ssh://-oProxyCommand=x/y",
+                "git@host:",
+                "host:x",
+                "ext::sh -c x",
+                "-u",
+                "https://",
+                "https://me:hidden@host/x",
+            ],
         ),
         ("--branch", |it, value| it.branch = value, &["", "-x", "a..b", "a b", "refs/heads/", "a:b"]),
+        ("--revision", |it, value| it.revision = value, &["", "main", "1.2.3", "HEAD", "refs/pull/1/head"]),
         ("--path", |it, value| it.path = value, &["../x", "a/../b", "a//b", ".git"]),
         ("--store", |it, value| it.store = value, &[""]),
         ("--git-credentials", |it, value| it.git_credentials = value, &[""]),
+        (
+            "--git-proxy",
+            |it, value| it.git_proxy = value,
+            &["", "proxy", "https://proxy", "socks5://proxy", "http://me:hidden@proxy", "http://proxy/path"],
+        ),
         ("--poll-interval", |it, value| it.poll_interval = value, &["", "5", "0s", "s", "99ms", "25h", "5 s", "1d"]),
         ("--namespace", |it, value| it.namespace = value, &["", "A", "-a", "a.b"]),
         ("--owner", |it, value| it.owner = value, &["", "a/b", "-a", "a_"]),
@@ -104,6 +150,9 @@ fn a_bad_file_is_refused_by_file_and_field() {
         ("writesInFlightMax: 0", "writesInFlightMax"),
         ("providers: {p: 'ftp://x'}", "providers.p"),
         ("apiAddress: here", "apiAddress"),
+        ("repositories: [{url: 'https://x.example/', secret: y}]", "secret"),
+        ("repositories: [{credentials: /x}]", "url"),
+        ("repositories: [{url: 'https://x.example/', proxy: 'ftp://x'}]", "repositories[0].proxy"),
     ] {
         let error = merged(&arguments(), file).expect_err(file).to_string();
         assert!(error.contains("settings.yaml") && error.contains(field), "{file}: {error}");
@@ -117,8 +166,16 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn local_paths_are_repositories_too() {
-    for path in ["/srv/shop.git", "./shop", "shop.git", "file:///srv/shop.git", "/srv/a:b"] {
+fn local_paths_and_ssh_are_repositories_too() {
+    for path in [
+        "/srv/shop.git",
+        "./shop",
+        "shop.git",
+        "file:///srv/shop.git",
+        "/srv/a:b",
+        "ssh://git@git.example:2222/shop.git",
+        "git@git.example:shop.git",
+    ] {
         assert_eq!(repository_url(path).as_deref(), Ok(path));
     }
 }

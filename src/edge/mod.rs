@@ -76,14 +76,14 @@ impl Outside {
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         install_tls_provider();
         let cluster = Cluster::open(config.writes_in_flight_max).await.map_err(OpenError::Cluster)?;
-        let git = GitSource::open(GitSettings {
+        let settings = GitSettings {
             repository: config.repository.clone(),
-            branch: config.branch.clone(),
-            credentials: config.git_credentials.clone(),
-            ca_file: config.git_ca_file.clone(),
+            reference: config.reference.clone(),
+            access: config.access_for(&config.repository),
             store: config.store.clone(),
-        })
-        .map_err(OpenError::Git)?;
+        };
+        git::sweep(&config.store, std::slice::from_ref(&settings));
+        let git = GitSource::open(settings).map_err(OpenError::Git)?;
         let renderer = Renderer::new(config.renderer.clone(), &config.store);
         Self::compose(cluster, git, Providers::new(config.providers.clone()), renderer)
     }

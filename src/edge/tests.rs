@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::config::GitAccess;
 use crate::edge::script::{Answer, Script};
-use crate::model::GroupKind;
+use crate::model::{GroupKind, Reference};
 
 /// A Git edge that nobody asks.
 fn git() -> GitSource {
     let folder = std::env::temp_dir().join("tidegate-no-repository");
-    let (repository, branch) = (folder.to_string_lossy().into_owned(), "main".to_owned());
-    GitSource::open(GitSettings { repository, branch, credentials: None, ca_file: None, store: folder }).unwrap()
+    let repository = folder.to_string_lossy().into_owned();
+    let reference = Reference::Branch("main".to_owned());
+    GitSource::open(GitSettings { repository, reference, access: GitAccess::default(), store: folder }).unwrap()
 }
 
 async fn open(script: &Script) -> Outside {

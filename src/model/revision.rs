@@ -1,9 +1,10 @@
-//! A Revision: the branch and the commit that Git declared.
+//! A Revision: the branch, or what else is followed, and the commit that Git declared.
 
-/// What Git says: a branch and the commit at its head.
+/// What Git says: what is followed, and its commit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision {
-    /// Branch name without `refs/heads/`.
+    /// Branch name without `refs/heads/`; else `refs/tags/NAME`, a commit, or a range and the tag that it was resolved to:
+    /// `~1.4 (v1.4.2)`.
     pub branch: String,
     /// Full commit id, 40 lower-case hex digits.
     pub commit: String,

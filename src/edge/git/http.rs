@@ -4,29 +4,26 @@
 //! repository's own scheme, host and port only: a redirect to any other is refused. It must not be used on a thread that
 //! runs async tasks.
 
-use std::error::Error;
-use std::future::Future;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use tokio::runtime::Runtime;
 
-use super::{Limits, endpoint};
+use super::connect::{self, HyperClient, Proxy, Terms};
+use super::credentials::{AppFiles, Login};
+use super::exchange::{Patience, chain, start_runtime};
+use super::github_app::App;
+use super::{Limits, credentials};
+use crate::config::GitAccess;
+use crate::model::Timestamp;
 use crate::world::SourceError;
-
-/// Within one poll connections are used again; between polls nobody drives them, so that they would be found dead.
-const KEPT_ALIVE: Duration = Duration::from_secs(3);
 
 /// Servers redirect once, from a name without `.git` or from an old one.
 const REDIRECTS_MAX: usize = 3;
@@ -35,83 +32,98 @@ const REDIRECTS_MAX: usize = 3;
 const RETRY_AFTER_SECONDS: u64 = 60;
 const RETRY_AFTER_SECONDS_MAX: u64 = 3600;
 
-const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("git/tidegate-", env!("CARGO_PKG_VERSION")));
+/// A token with what is said about it: a few kilobytes.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 
-type HyperClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// Who asks.
+pub(super) const USER_AGENT_VALUE: HeaderValue =
+    HeaderValue::from_static(concat!("git/tidegate-", env!("CARGO_PKG_VERSION")));
 
 /// The client of one repository's server, kept over polls.
 pub(super) struct Http {
     /// Made on the Git thread, because no runtime may be dropped on a thread that runs async tasks.
     runtime: Option<Arc<Runtime>>,
     base: String,
+    access: GitAccess,
     limits: Limits,
     requests: Arc<AtomicU64>,
-    client: Option<(Option<Vec<u8>>, HyperClient)>,
+    client: Option<(Terms, HyperClient)>,
+    app: Option<Arc<App>>,
 }
 
 impl Http {
     /// Names the repository at `base`; nothing is opened before the first session.
-    pub(super) fn new(base: String, limits: Limits, requests: Arc<AtomicU64>) -> Self {
-        Self { runtime: None, base, limits, requests, client: None }
+    pub(super) fn new(base: String, access: GitAccess, limits: Limits, requests: Arc<AtomicU64>) -> Self {
+        Self { runtime: None, base, access, limits, requests, client: None, app: None }
     }
 
     /// Starts the exchange of one poll: credentials and authorities are read anew.
-    pub(super) fn session(
-        &mut self,
-        credentials: Option<&Path>,
-        ca_file: Option<&Path>,
-    ) -> Result<Arc<Session>, SourceError> {
-        let authorization = endpoint::authorization(credentials)?;
-        let authorities = endpoint::authorities(ca_file)?;
-        let client = match &self.client {
-            Some((of, client)) if *of == authorities => client.clone(),
-            _ => self.connect(authorities)?,
+    pub(super) fn session(&mut self) -> Result<Session, SourceError> {
+        let folder = self.access.credentials.as_deref();
+        let login = match credentials::login(folder)? {
+            Login::Silent => Token::None,
+            Login::Header(header) => Token::Fixed(header),
+            Login::App(files) => Token::Of(self.app(files)?),
         };
+        let client = self.client(&login)?;
         let runtime = match &self.runtime {
             Some(runtime) => Arc::clone(runtime),
             None => Arc::clone(self.runtime.insert(Arc::new(start_runtime()?))),
         };
-        Ok(Arc::new(Session {
+        Ok(Session {
             runtime,
             client,
             base: self.base.clone(),
-            authorization,
-            limits: self.limits,
-            ends_at: Instant::now() + self.limits.exchange,
+            login,
+            has_renewed: AtomicBool::new(false),
+            proxy: self.access.proxy.clone(),
+            proxy_authorization: self.proxy_authorization(),
+            patience: Patience::new(&self.limits),
+            received_bytes_max: self.limits.received_bytes_max,
             requests: Arc::clone(&self.requests),
             received_bytes: AtomicU64::new(0),
-            failure: OnceLock::new(),
-        }))
+        })
     }
 
-    fn connect(&mut self, authorities: Option<Vec<u8>>) -> Result<HyperClient, SourceError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(self.limits.connect));
-        connector.set_nodelay(true);
-        let builder = HttpsConnectorBuilder::new();
-        let connector = if self.base.starts_with("https:") {
-            let tls = endpoint::tls(authorities.as_deref())?;
-            builder.with_tls_config(tls).https_only().enable_http1().wrap_connector(connector)
-        } else {
-            // Plain HTTP needs no authorities; an image without any must be able to use it.
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let tls = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("ring supports the default versions of TLS")
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            builder.with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector)
+    /// The app of the poll before, with its token, unless files say otherwise by now.
+    fn app(&mut self, files: AppFiles) -> Result<Arc<App>, SourceError> {
+        if let Some(app) = self.app.as_ref().filter(|app| app.is_of(&files)) {
+            return Ok(Arc::clone(app));
+        }
+        let app = Arc::new(App::new(files, &self.base)?);
+        Ok(Arc::clone(self.app.insert(app)))
+    }
+
+    /// The client of the poll before, unless files say otherwise by now.
+    fn client(&mut self, login: &Token) -> Result<HyperClient, SourceError> {
+        let folder = self.access.credentials.as_deref();
+        let proxy = match &self.access.proxy {
+            Some(url) => {
+                let uri =
+                    url.parse().map_err(|_| SourceError::Access("the URL of the proxy is not valid".to_owned()))?;
+                Some(Proxy { uri, authorization: credentials::proxy_authorization(folder)? })
+            }
+            None => None,
         };
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT_ALIVE).build(connector);
-        self.client = Some((authorities, client.clone()));
+        let terms = Terms {
+            is_secure: self.base.starts_with("https:") || matches!(login, Token::Of(app) if app.is_secure()),
+            authorities: credentials::authorities(self.access.ca_file.as_deref())?,
+            identity: credentials::identity(folder)?,
+            proxy,
+        };
+        if let Some((_, client)) = self.client.as_ref().filter(|(of, _)| *of == terms) {
+            return Ok(client.clone());
+        }
+        let client = connect::client(&terms, self.limits.connect)?;
+        self.client = Some((terms, client.clone()));
         Ok(client)
     }
-}
 
-fn start_runtime() -> Result<Runtime, SourceError> {
-    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    started.map_err(|error| SourceError::Unreachable(format!("the Git thread cannot use the network: {error}")))
+    /// What a proxy that is given whole requests must be told with each.
+    fn proxy_authorization(&self) -> Option<HeaderValue> {
+        let (terms, _) = self.client.as_ref()?;
+        terms.proxy.as_ref().filter(|_| !terms.is_secure)?.authorization.clone()
+    }
 }
 
 /// The requests of one poll, with their common limits.
@@ -119,12 +131,26 @@ pub(super) struct Session {
     runtime: Arc<Runtime>,
     client: HyperClient,
     base: String,
-    authorization: Option<HeaderValue>,
-    limits: Limits,
-    ends_at: Instant,
+    login: Token,
+    /// Whether a token was asked for in this exchange: once is enough.
+    has_renewed: AtomicBool,
+    /// The proxy on the way.
+    proxy: Option<String>,
+    proxy_authorization: Option<HeaderValue>,
+    patience: Patience,
+    received_bytes_max: u64,
     requests: Arc<AtomicU64>,
     received_bytes: AtomicU64,
-    failure: OnceLock<SourceError>,
+}
+
+/// What the server is told of us.
+enum Token {
+    /// Nothing.
+    None,
+    /// This.
+    Fixed(HeaderValue),
+    /// What GitHub gives an app.
+    Of(Arc<App>),
 }
 
 /// One request to the repository.
@@ -153,12 +179,17 @@ impl Session {
         for _ in 0..=REDIRECTS_MAX {
             let request = self.request(&target, call)?;
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let response = self
-                .within(self.client.request(request))?
-                .map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
+            let response = self.within(self.client.request(request))?.map_err(|error| self.lost(&error))?;
             match response.status() {
                 StatusCode::OK => return Ok(Answer::Body(response.into_body())),
+                // A token that was taken back before its time: one that was made just now would not fare better.
+                StatusCode::UNAUTHORIZED
+                    if let (Token::Of(app), false) = (&self.login, self.has_renewed.load(Ordering::Relaxed)) =>
+                {
+                    self.renew(app)?;
+                }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(SourceError::Unauthorized),
+                StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.proxy.is_some() => return Err(refused_by_proxy()),
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
                     return Err(SourceError::NoRepository(format!("the server knows no repository at {}", self.base)));
                 }
@@ -180,11 +211,11 @@ impl Session {
     pub(super) fn next_part(&self, body: &mut Incoming) -> Result<Option<Bytes>, SourceError> {
         loop {
             let Some(frame) = self.within(body.frame())? else { return Ok(None) };
-            let frame = frame.map_err(|error| SourceError::Unreachable(format!("{}: {}", self.base, chain(&error))))?;
+            let frame = frame.map_err(|error| self.lost(&error))?;
             let Ok(part) = frame.into_data() else { continue };
             let received = self.received_bytes.fetch_add(part.len() as u64, Ordering::Relaxed) + part.len() as u64;
-            if received > self.limits.received_bytes_max {
-                let text = format!("the server sent more than {} bytes", self.limits.received_bytes_max);
+            if received > self.received_bytes_max {
+                let text = format!("the server sent more than {} bytes", self.received_bytes_max);
                 return Err(SourceError::TooLarge(text));
             }
             return Ok(Some(part));
@@ -208,22 +239,14 @@ impl Session {
         SourceError::Unreachable(format!("{} answers {status}", self.base))
     }
 
-    /// Keeps the first failure: libgit2 passes on no more than that there was one.
-    pub(super) fn fail(&self, error: &SourceError) {
-        // A second one follows from the first.
-        drop(self.failure.set(error.clone()));
-    }
-
-    /// The first failure of this exchange.
-    pub(super) fn failure(&self) -> Option<&SourceError> {
-        self.failure.get()
-    }
-
     fn request(&self, target: &str, call: &Call) -> Result<Request<Full<Bytes>>, SourceError> {
         let method = if call.body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::builder().method(method).uri(target).header(USER_AGENT, USER_AGENT_VALUE);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
+        if let Some(authorization) = self.authorization()? {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(authorization) = &self.proxy_authorization {
+            request = request.header(PROXY_AUTHORIZATION, authorization.clone());
         }
         if call.body.is_some() {
             request = request
@@ -238,12 +261,66 @@ impl Session {
             .map_err(|_| SourceError::Unreachable(format!("{} is no valid URL to ask", self.base)))
     }
 
+    /// Sends a request that is not the repository's, and reads its short answer.
+    pub(super) fn ask(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), SourceError> {
+        let place = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        if let Some(authorization) = &self.proxy_authorization {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let lost = |text: String| SourceError::Unreachable(format!("{place}: {text}"));
+        let response = self.within(self.client.request(request))?.map_err(|error| lost(chain(&error)))?;
+        let (head, mut body) = response.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(part) = self.next_part(&mut body)? {
+            bytes.extend_from_slice(&part);
+            if bytes.len() > ANSWER_BYTES_MAX {
+                return Err(SourceError::TooLarge(format!("{place} answers with more than {ANSWER_BYTES_MAX} bytes")));
+            }
+        }
+        Ok((head.status, head.headers, bytes))
+    }
+
+    fn authorization(&self) -> Result<Option<HeaderValue>, SourceError> {
+        match &self.login {
+            Token::None => Ok(None),
+            Token::Fixed(header) => Ok(Some(header.clone())),
+            Token::Of(app) => match app.authorization(Timestamp::now()) {
+                Some(header) => Ok(Some(header)),
+                None => self.renew(app).map(Some),
+            },
+        }
+    }
+
+    fn renew(&self, app: &App) -> Result<HeaderValue, SourceError> {
+        self.has_renewed.store(true, Ordering::Relaxed);
+        app.renew(self, Timestamp::now())
+    }
+
+    fn lost(&self, error: &(dyn std::error::Error + 'static)) -> SourceError {
+        let text = chain(error);
+        // The only sign of it that a tunnel gives.
+        if text.contains("proxy authorization required") {
+            return refused_by_proxy();
+        }
+        let by = self.proxy.as_ref().map(|proxy| format!(" by the proxy {proxy}")).unwrap_or_default();
+        SourceError::Unreachable(format!("{}{by}: {text}", self.base))
+    }
+
     fn within<F: Future>(&self, step: F) -> Result<F::Output, SourceError> {
-        let left = self.ends_at.saturating_duration_since(Instant::now()).min(self.limits.idle);
+        let left = self.patience.left();
         self.runtime
             .block_on(async { tokio::time::timeout(left, step).await })
             .map_err(|_| SourceError::Unreachable(format!("{} did not answer in time", self.base)))
     }
+}
+
+fn refused_by_proxy() -> SourceError {
+    let why = "the proxy wants to know who we are: `proxy-username` and `proxy-password` in the credentials folder";
+    SourceError::Access(why.to_owned())
 }
 
 /// Resolves a redirect, unless it leads elsewhere.
@@ -268,24 +345,14 @@ fn redirected(from: &str, headers: &HeaderMap) -> Result<String, SourceError> {
     Ok(format!("{}://{}{path}", origin.0, origin.1))
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<u64> {
+/// The patience that a server asks for, as seconds or as a date.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = text.parse::<u64>().ok().or_else(|| {
         let until = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
         u64::try_from(until.duration_since(jiff::Timestamp::now()).as_secs()).ok()
     })?;
     Some(seconds.clamp(1, RETRY_AFTER_SECONDS_MAX))
-}
-
-/// The error with its causes, which hyper leaves out of its own text.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

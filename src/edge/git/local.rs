@@ -1,6 +1,6 @@
 //! One poll of a repository in a folder of this machine: opened in place, only read, watched for changes.
 //!
-//! Enters: what the caller knows. Leaves: whether the branch moved, and the snapshot; hints. It runs on the Git thread only.
+//! Enters: what the caller knows. Leaves: whether the reference moved, and the snapshot; hints. It runs on the Git thread only.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,24 +10,26 @@ use notify::RecommendedWatcher;
 use tokio::sync::Notify;
 
 use super::ancestry::{Relation, relate};
+use super::resolve::{self, Target};
 use super::snapshot::Snapshots;
 use super::store::Failure;
-use super::{absent, watch};
+use super::watch;
+use crate::model::Reference;
 use crate::world::{Ancestry, DEEPEN_COMMITS_MAX, Polled, SourceError};
 
 /// A repository in a folder.
 pub(super) struct Local {
     path: PathBuf,
-    branch: String,
+    reference: Reference,
     watcher: Option<RecommendedWatcher>,
     hint: Arc<Notify>,
 }
 
 impl Local {
     /// Watches the repository from here on when it is there.
-    pub(super) fn new(path: PathBuf, branch: String, hint: Arc<Notify>) -> Self {
+    pub(super) fn new(path: PathBuf, reference: Reference, hint: Arc<Notify>) -> Self {
         let watcher = Repository::open(&path).ok().and_then(|repository| observe(&repository, &hint));
-        Self { path, branch, watcher, hint }
+        Self { path, reference, watcher, hint }
     }
 
     /// The folder to read blobs from.
@@ -54,26 +56,51 @@ impl Local {
         if self.watcher.is_none() {
             self.watcher = observe(&repository, &self.hint);
         }
-        let head = match repository.find_reference(&format!("refs/heads/{}", self.branch)) {
-            Ok(found) => found.peel_to_commit().map_err(|error| broken(&error))?.id(),
-            Err(error) if error.code() == ErrorCode::NotFound => {
-                let has_refs = repository.references().is_ok_and(|mut all| all.names().next().is_some());
-                return Err(absent(&self.branch, has_refs));
-            }
-            Err(error) => return Err(broken(&error)),
-        };
+        let target = self.find_target(&repository)?;
+        let head = target.commit;
         if known == Some(head) {
             return Ok(Polled::Unchanged);
         }
-        tracing::info!(commit = %head, "the branch has a new commit");
-        let relation = proven.map(|proven| relate(&repository, head, proven, DEEPEN_COMMITS_MAX)).transpose();
-        let ancestry = match relation.map_err(|error| broken(&error))? {
-            None => Ancestry::First,
-            Some(Relation::Descends) => Ancestry::Descends,
-            // Nothing can be fetched here, so a shallow repository proves nothing.
-            Some(Relation::Stranger | Relation::Unknown) => Ancestry::Diverged,
+        tracing::info!(commit = %head, reference = target.shown, "the repository has a new commit");
+        let ancestry = match (proven, &self.reference) {
+            (None, _) => Ancestry::First,
+            (Some(_), Reference::Tag(_) | Reference::Commit(_) | Reference::Range(_)) => Ancestry::Named,
+            (Some(proven), Reference::Branch(_)) => {
+                match relate(&repository, head, proven, DEEPEN_COMMITS_MAX).map_err(|error| broken(&error))? {
+                    Relation::Descends => Ancestry::Descends,
+                    // Nothing can be fetched here, so a shallow repository proves nothing.
+                    Relation::Stranger | Relation::Unknown => Ancestry::Diverged,
+                }
+            }
         };
-        snapshots.make(&repository, head, known, ancestry).map(Polled::Moved).map_err(Failure::into_error)
+        snapshots.make(&repository, &target, known, ancestry).map(Polled::Moved).map_err(Failure::into_error)
+    }
+
+    fn find_target(&self, repository: &Repository) -> Result<Target, SourceError> {
+        if let Some(pinned) = Target::pinned(&self.reference)? {
+            return match repository.find_commit(pinned.commit) {
+                Ok(_) => Ok(pinned),
+                Err(error) if error.code() == ErrorCode::NotFound => {
+                    Err(resolve::absent(&self.reference, std::iter::empty(), None))
+                }
+                Err(error) => Err(broken(&error)),
+            };
+        }
+        let mut all = repository.references().map_err(|error| broken(&error))?;
+        // Names that are no text are none that settings can name.
+        let names: Vec<String> = all.names().flatten().map(ToOwned::to_owned).collect();
+        let names = || names.iter().map(String::as_str);
+        let Some(chosen) = resolve::choose(&self.reference, names()) else {
+            let head = repository.find_reference("HEAD").ok();
+            let default_branch = head.as_ref().and_then(|head| head.symbolic_target().ok().flatten());
+            let default_branch = default_branch.filter(|default| names().any(|name| name == *default));
+            return Err(match names().next() {
+                Some(_) => resolve::absent(&self.reference, names(), default_branch),
+                None => resolve::empty(&self.reference),
+            });
+        };
+        let found = repository.find_reference(&chosen).and_then(|found| found.peel_to_commit());
+        Ok(Target::new(&self.reference, &chosen, found.map_err(|error| broken(&error))?.id()))
     }
 }
 

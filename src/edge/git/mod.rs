@@ -1,23 +1,34 @@
-//! Reads one branch of one Git repository: the head and its files, without a working tree and without a subprocess.
+//! Reads one reference of one Git repository: its commit and the files of that, without a working tree and without a subprocess.
 //!
 //! Enters: where the repository is ([`GitSettings`]) and what the caller knows. Leaves: [`Polled`] and contents of blobs.
-//! A remote repository (`http`, `https`) is kept as a shallow bare clone below the store folder; a local one is opened in
+//! A remote repository (`https`, `http`, `ssh`) is kept as a shallow bare clone below the store folder; a local one is opened in
 //! place and only read. libgit2 blocks, so all of its work is done on a thread of its own (reads of blobs aside, which
 //! never touch the network), and each answer has a deadline. It decides nothing about what was found.
 //!
-//! In reading order: `endpoint` (what the settings say), `http` (one request), `refs` (the cheap poll), `transport`
-//! (libgit2 over our HTTP), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote` and `local` (one
-//! poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a clone with.
+//! In reading order: `place` (what the settings say), `credentials`, `tls` and `known_hosts` (whom we trust, and who we
+//! are), `connect`, `github_app` and `http` (one request), `ssh` (one command), `exchange` (what both have in common), `refs`, `listing` and `resolve` (the
+//! cheap poll), `transport` (libgit2 over them), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote`
+//! and `local` (one poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a
+//! clone with.
 
 mod ancestry;
-mod endpoint;
+mod connect;
+mod credentials;
+mod exchange;
+mod github_app;
 mod http;
+mod known_hosts;
+mod listing;
 mod local;
+mod place;
 mod refs;
 mod remote;
+mod resolve;
 mod revision;
 mod snapshot;
+mod ssh;
 mod store;
+mod tls;
 mod transport;
 mod tree;
 mod watch;
@@ -34,24 +45,35 @@ use std::time::Duration;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::endpoint::Place;
+use self::place::Place;
 pub use self::revision::Commit;
 use self::worker::{Message, Worker};
+use crate::config::GitAccess;
+use crate::model::Reference;
 use crate::world::{BLOB_BYTES_MAX, BlobId, Polled, SourceError};
 
 /// Where the repository is and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitSettings {
-    /// An `http` or `https` URL without credentials, a local path, or a `file://` path.
+    /// An `https`, `http` or `ssh` URL without credentials, `user@host:path`, a local path, or a `file://` path.
     pub repository: String,
-    /// Branch name without `refs/heads/`.
-    pub branch: String,
-    /// Folder with `username` and `password`, or `token` (sent as a bearer token); re-read at every poll.
-    pub credentials: Option<PathBuf>,
-    /// PEM bundle of the authorities to trust; the system's are not read when it is given. Re-read at every poll.
-    pub ca_file: Option<PathBuf>,
+    /// What of it is followed.
+    pub reference: Reference,
+    /// How to reach it: names of files, which are read again at every poll.
+    pub access: GitAccess,
     /// Folder for clones; may be lost at any time.
     pub store: PathBuf,
+}
+
+/// Removes clones below a store folder that none of these settings uses: what was followed before. Those that another
+/// process uses stay, and so does everything that is not ours.
+pub fn sweep(store: &Path, used: &[GitSettings]) {
+    let name = |settings: &GitSettings| match Place::parse(&settings.repository) {
+        Ok(Place::Http(url)) => Some(store::name(&url, &settings.reference)),
+        Ok(Place::Ssh(address)) => Some(store::name(&address.to_string(), &settings.reference)),
+        Ok(Place::Local(_)) | Err(_) => None,
+    };
+    store::sweep(store, &used.iter().filter_map(name).collect());
 }
 
 /// Limits of time and size of this edge.
@@ -83,7 +105,7 @@ const READ_BYTES_MAX: usize = 256 * BLOB_BYTES_MAX;
 /// Requests that may wait for the Git thread. The agent has one poll under way; the rest is for abandoned ones.
 const WAITING_MAX: usize = 4;
 
-/// A repository's branch. Cheap to clone; all clones share one Git thread, which ends with the last of them.
+/// A repository's reference. Cheap to clone; all clones share one Git thread, which ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct GitSource {
     messages: mpsc::Sender<Message>,
@@ -101,16 +123,12 @@ impl GitSource {
 
     fn open_with(settings: GitSettings, limits: Limits) -> Result<Self, SourceError> {
         let place = Place::parse(&settings.repository)?;
-        if !git2::Reference::is_valid_name(&format!("refs/heads/{}", settings.branch)) {
-            return Err(SourceError::NoBranch(settings.branch));
-        }
         transport::register();
         let (messages, inbox) = mpsc::channel(WAITING_MAX);
         let (current_sender, current) = tokio::sync::watch::channel(None);
         let hint = Arc::new(Notify::new());
         let requests = Arc::new(AtomicU64::new(0));
-        let mut worker =
-            Worker::new(&settings, place, limits, current_sender, Arc::clone(&hint), Arc::clone(&requests));
+        let mut worker = Worker::new(settings, place, limits, current_sender, Arc::clone(&hint), Arc::clone(&requests));
         std::thread::Builder::new()
             .name("git".to_owned())
             .spawn(move || worker.run(inbox))
@@ -118,7 +136,7 @@ impl GitSource {
         Ok(Self { messages, current, hint, requests, answer: limits.answer })
     }
 
-    /// Asks for the branch's head, and fetches it when it is not `known`. `proven` is the commit that the head is expected
+    /// Asks for the reference's commit, and fetches it when it is not `known`. `proven` is the commit that the head is expected
     /// to descend from.
     pub async fn poll(&self, known: Option<&str>, proven: Option<&str>) -> Result<Polled, SourceError> {
         let (reply, answer) = oneshot::channel();
@@ -167,7 +185,7 @@ impl GitSource {
         self.hint.notified().await;
     }
 
-    /// How many HTTP requests were sent so far.
+    /// How many requests (over SSH: commands) were sent so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
@@ -206,15 +224,6 @@ fn read_blobs(path: &Path, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, ReadFailure
         contents.push(odb.read(id).map_err(|error| unreadable(Some(blob), &error))?.data().to_vec());
     }
     Ok(contents)
-}
-
-/// What to call a branch that is not there.
-fn absent(branch: &str, has_refs: bool) -> SourceError {
-    if has_refs {
-        SourceError::NoBranch(branch.to_owned())
-    } else {
-        SourceError::NoRepository(format!("it has no commits, and no branch `{branch}`"))
-    }
 }
 
 fn unreadable(blob: Option<&BlobId>, error: &git2::Error) -> ReadFailure {

@@ -1,83 +1,179 @@
 //! Lists of refs as plain bytes: the cheap `ls-refs` of protocol v2, and the advertisement of servers without it.
 //!
-//! Enters: a ref prefix, the bytes of an answer. Leaves: the bytes of a request, the refs. No I/O.
+//! Enters: ref prefixes, the bytes of an answer. Leaves: the bytes of a request, the refs. No I/O.
 
-/// Asks for the refs below a prefix.
-pub(super) fn request(prefix: &str) -> Vec<u8> {
-    let mut body = Vec::new();
-    for line in ["command=ls-refs\n".to_owned(), String::new(), format!("ref-prefix {prefix}\n")] {
-        match line.as_str() {
-            "" => body.extend_from_slice(b"0001"),
-            line => body.extend_from_slice(format!("{:04x}{line}", line.len() + 4).as_bytes()),
-        }
+/// A ref as a server lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ref {
+    /// Its whole name.
+    pub(super) name: String,
+    /// What it points at.
+    pub(super) id: String,
+    /// What an annotated tag points at in the end.
+    pub(super) peeled: Option<String>,
+    /// The ref that this one stands for: what `HEAD` means.
+    pub(super) target: Option<String>,
+}
+
+/// The mark that ends a list.
+pub(super) const END: &[u8] = b"0000";
+
+/// Asks for the refs below prefixes, with what annotated tags point at, and what `HEAD` stands for.
+pub(super) fn request(prefixes: &[&str]) -> Vec<u8> {
+    let mut body = packed("command=ls-refs\n");
+    body.push_str("0001");
+    body.push_str(&packed("peel\n"));
+    body.push_str(&packed("symrefs\n"));
+    for prefix in prefixes {
+        body.push_str(&packed(&format!("ref-prefix {prefix}\n")));
     }
-    body.extend_from_slice(b"0000");
+    let mut body = body.into_bytes();
+    body.extend_from_slice(END);
     body
 }
 
-/// What an answer says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Listing {
-    /// These refs, by name with their object id.
-    Refs(Vec<(String, String)>),
-    /// The server does not speak protocol v2, or cut its answer short.
-    NotUnderstood,
+fn packed(line: &str) -> String {
+    format!("{:04x}{line}", line.len() + 4)
 }
 
-/// Reads a whole answer to `ls-refs`.
-pub(super) fn parse(mut body: &[u8]) -> Listing {
+/// Reads a whole answer to `ls-refs`; `None` when the server does not speak protocol v2, or cut its answer short.
+pub(super) fn parse(body: &[u8]) -> Option<Vec<Ref>> {
     let mut refs = Vec::new();
-    loop {
-        match packet(body) {
-            Some((None, _)) => return Listing::Refs(refs),
-            Some((Some(line), rest)) => {
-                let Some(line) = read_line(line) else { return Listing::NotUnderstood };
-                refs.push(line);
-                body = rest;
-            }
-            None => return Listing::NotUnderstood,
-        }
+    for line in list(body) {
+        refs.push(read_line(line?)?);
     }
+    Some(refs)
 }
 
-/// Reads a whole advertisement: what `info/refs` answers in the first version of the protocol.
-pub(super) fn parse_advertisement(body: &[u8]) -> Listing {
+/// Reads a whole advertisement over HTTP: what `info/refs` answers in the first version of the protocol.
+pub(super) fn parse_http_advertisement(body: &[u8]) -> Option<Vec<Ref>> {
     let Some((Some(b"# service=git-upload-pack\n" | b"# service=git-upload-pack"), rest)) = packet(body) else {
-        return Listing::NotUnderstood;
+        return None;
     };
-    let Some((None, mut body)) = packet(rest) else { return Listing::NotUnderstood };
-    let mut refs = Vec::new();
-    loop {
-        match packet(body) {
-            Some((None, _)) => return Listing::Refs(refs),
-            Some((Some(line), rest)) => {
-                // The first line goes on with what the server can do. An empty repository has only that line, under a
-                // name that is no ref.
-                let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
-                refs.extend(read_line(line));
-                body = rest;
-            }
-            None => return Listing::NotUnderstood,
+    let (None, body) = packet(rest)? else { return None };
+    parse_advertisement(body)
+}
+
+/// Reads a whole advertisement: how every server greets in the first version of the protocol.
+pub(super) fn parse_advertisement(body: &[u8]) -> Option<Vec<Ref>> {
+    let mut refs: Vec<Ref> = Vec::new();
+    let mut head = None;
+    for line in list(body) {
+        // The first line goes on with what the server can do. An empty repository has only that line, under a name that is
+        // no ref.
+        let mut parts = line?.splitn(2, |byte| *byte == 0);
+        let read = read_line(parts.next().unwrap_or_default());
+        if let Some(abilities) = parts.next() {
+            let abilities = String::from_utf8_lossy(abilities);
+            head = abilities.split_whitespace().find_map(|it| it.strip_prefix("symref=HEAD:")).map(ToOwned::to_owned);
+        }
+        let Some(read) = read else { continue };
+        match (read.name.strip_suffix("^{}"), refs.last_mut()) {
+            (Some(tag), Some(last)) if last.name == tag => last.peeled = Some(read.id),
+            (Some(_), _) => {}
+            (None, _) => refs.push(read),
         }
     }
+    if let Some(first) = refs.first_mut().filter(|first| first.name == "HEAD") {
+        first.target = head;
+    }
+    Some(refs)
+}
+
+/// Whether a server that greets like this lists refs on request; `None` when it speaks the first version.
+pub(super) fn speaks_ls_refs(greeting: &[u8]) -> Option<bool> {
+    let mut lines = list(greeting).flatten().map(|line| line.strip_suffix(b"\n").unwrap_or(line));
+    let first = lines.next()?;
+    (first == b"version 2").then(|| lines.any(|line| line == b"ls-refs" || line.starts_with(b"ls-refs=")))
+}
+
+/// How much of a list has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// All of it.
+    Whole,
+    /// Not yet all.
+    Partial,
+    /// What came is no list.
+    Broken,
+}
+
+/// Looks for the end of a list, from where the last look ended: at the end `read` stands behind it.
+pub(super) fn section(bytes: &[u8], read: &mut usize) -> Section {
+    loop {
+        let rest = bytes.get(*read..).unwrap_or_default();
+        let Some(head) = rest.get(..4) else { return Section::Partial };
+        match (length(head), packet(rest)) {
+            (None, _) => return Section::Broken,
+            (Some(_), None) => return Section::Partial,
+            (Some(_), Some((line, after))) => {
+                *read = bytes.len() - after.len();
+                if line.is_none() {
+                    return Section::Whole;
+                }
+            }
+        }
+    }
+}
+
+/// The lines of a list up to its end mark; one that is none ends a list that was cut short.
+fn list(mut body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        match packet(body) {
+            Some((Some(line), rest)) => {
+                body = rest;
+                Some(Some(line))
+            }
+            Some((None, _)) => {
+                is_over = true;
+                None
+            }
+            None => {
+                is_over = true;
+                Some(None)
+            }
+        }
+    })
 }
 
 /// Splits off one packet: its content, or none for the mark that ends a list.
 fn packet(body: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (head, rest) = body.split_at_checked(4)?;
-    match usize::from_str_radix(std::str::from_utf8(head).ok()?, 16).ok()? {
+    match length(head)? {
         0 => Some((None, rest)),
-        length => rest.split_at_checked(length.checked_sub(4)?).map(|(line, rest)| (Some(line), rest)),
+        length => rest.split_at_checked(length - 4).map(|(line, rest)| (Some(line), rest)),
     }
 }
 
-fn read_line(line: &[u8]) -> Option<(String, String)> {
+/// The length that a packet says, its own four digits included; 0 for the mark that ends a list.
+fn length(head: &[u8]) -> Option<usize> {
+    let digits = std::str::from_utf8(head).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    usize::from_str_radix(digits, 16).ok().filter(|length| *length == 0 || *length >= 4)
+}
+
+fn read_line(line: &[u8]) -> Option<Ref> {
     let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line)).into_owned();
-    let (id, rest) = text.split_once(' ')?;
-    let is_id = matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    // Attributes (`symref-target:…`) follow the name after a space, which no name contains.
-    let name = rest.split(' ').next().filter(|name| name.starts_with("refs/") || *name == "HEAD")?;
-    is_id.then(|| (name.to_owned(), id.to_owned()))
+    let mut words = text.split(' ');
+    let id = words.next().filter(|id| is_id(id))?;
+    let name = words.next().filter(|name| name.starts_with("refs/") || *name == "HEAD")?;
+    let mut found = Ref { name: name.to_owned(), id: id.to_owned(), ..Ref::default() };
+    // Attributes follow the name after a space, which no name contains.
+    for attribute in words {
+        match attribute.split_once(':') {
+            Some(("peeled", id)) if is_id(id) => found.peeled = Some(id.to_owned()),
+            Some(("symref-target", name)) => found.target = Some(name.to_owned()),
+            Some(_) | None => {}
+        }
+    }
+    Some(found)
+}
+
+fn is_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -85,31 +181,38 @@ mod cases {
     use super::*;
 
     const ID: &str = "0123456789012345678901234567890123456789";
+    const PEELED: &str = "1123456789012345678901234567890123456789";
 
-    fn packed(line: &str) -> String {
-        format!("{:04x}{line}", line.len() + 4)
+    fn found(name: &str) -> Ref {
+        Ref { name: name.to_owned(), id: ID.to_owned(), ..Ref::default() }
     }
 
     #[test]
-    fn the_request_is_one_command_with_one_prefix() {
-        let expected = b"0014command=ls-refs\n0001001cref-prefix refs/heads/m\n0000";
-        assert_eq!(request("refs/heads/m"), expected);
+    fn the_request_is_one_command_with_its_prefixes() {
+        let expected =
+            b"0014command=ls-refs\n00010009peel\n000csymrefs\n001cref-prefix refs/heads/m\n0014ref-prefix HEAD\n0000";
+        assert_eq!(request(&["refs/heads/m", "HEAD"]), expected);
     }
 
     #[test]
     fn only_a_whole_v2_answer_is_understood() {
-        let check = |body: String, expected: Option<&[&str]>| match (parse(body.as_bytes()), expected) {
-            (Listing::Refs(refs), Some(names)) => {
-                assert_eq!(refs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names, "{body}");
-            }
-            (Listing::NotUnderstood, None) => {}
-            (found, expected) => panic!("{body}: {found:?} instead of {expected:?}"),
+        let check = |body: String, expected: Option<&[Ref]>| {
+            assert_eq!(parse(body.as_bytes()).as_deref(), expected, "{body}");
+            // However it is cut into parts, the end is found where it is.
+            let mut read = 0;
+            let found = (0..=body.len()).map(|length| section(&body.as_bytes()[..length], &mut read));
+            let is_whole = found.last() == Some(Section::Whole);
+            assert!(is_whole || expected.is_none(), "{body}");
+            assert!(!is_whole || read == body.len(), "{body}");
         };
         let main = packed(&format!("{ID} refs/heads/main\n"));
         check("0000".to_owned(), Some(&[]));
-        check(format!("{main}0000"), Some(&["refs/heads/main"]));
-        check(format!("{}0000", packed(&format!("{ID} HEAD symref-target:refs/heads/main\n"))), Some(&["HEAD"]));
-        check(format!("{main}{main}0000"), Some(&["refs/heads/main", "refs/heads/main"]));
+        check(format!("{main}0000"), Some(&[found("refs/heads/main")]));
+        let head = packed(&format!("{ID} HEAD symref-target:refs/heads/main\n"));
+        check(format!("{head}0000"), Some(&[Ref { target: Some("refs/heads/main".to_owned()), ..found("HEAD") }]));
+        let tag = packed(&format!("{ID} refs/tags/a peeled:{PEELED}\n"));
+        check(format!("{tag}0000"), Some(&[Ref { peeled: Some(PEELED.to_owned()), ..found("refs/tags/a") }]));
+        check(format!("{main}{main}0000"), Some(&[found("refs/heads/main"), found("refs/heads/main")]));
         check(main.clone(), None);
         check(main[..20].to_owned(), None);
         check(String::new(), None);
@@ -121,20 +224,35 @@ mod cases {
     }
 
     #[test]
-    fn an_advertisement_is_read_without_its_capabilities() {
-        let check = |body: String, expected: Option<&[&str]>| match (parse_advertisement(body.as_bytes()), expected) {
-            (Listing::Refs(refs), Some(names)) => {
-                assert_eq!(refs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names, "{body}");
-            }
-            (Listing::NotUnderstood, None) => {}
-            (found, expected) => panic!("{body}: {found:?} instead of {expected:?}"),
+    fn an_advertisement_tells_peeled_tags_and_what_head_stands_for() {
+        let check = |body: String, expected: Option<&[Ref]>| {
+            assert_eq!(parse_http_advertisement(body.as_bytes()).as_deref(), expected, "{body}");
         };
         let service = format!("{}0000", packed("# service=git-upload-pack\n"));
-        let head = packed(&format!("{ID} HEAD\0multi_ack shallow\n"));
+        let head = packed(&format!("{ID} HEAD\0multi_ack symref=HEAD:refs/heads/main shallow\n"));
         let main = packed(&format!("{ID} refs/heads/main\n"));
-        check(format!("{service}{head}{main}0000"), Some(&["HEAD", "refs/heads/main"]));
+        let tag = packed(&format!("{ID} refs/tags/a\n")) + &packed(&format!("{PEELED} refs/tags/a^{{}}\n"));
+        let expected = [
+            Ref { target: Some("refs/heads/main".to_owned()), ..found("HEAD") },
+            found("refs/heads/main"),
+            Ref { peeled: Some(PEELED.to_owned()), ..found("refs/tags/a") },
+        ];
+        check(format!("{service}{head}{main}{tag}0000"), Some(&expected));
         check(format!("{service}{}0000", packed(&format!("{ID} capabilities^{{}}\0shallow\n"))), Some(&[]));
         check(format!("{service}{head}"), None);
         check(format!("{ID}\trefs/heads/main\n"), None);
+    }
+
+    #[test]
+    fn a_greeting_says_which_protocol_is_spoken() {
+        let check = |lines: &[&str], expected: Option<bool>| {
+            let body: String = lines.iter().map(|line| packed(line)).collect();
+            assert_eq!(speaks_ls_refs(format!("{body}0000").as_bytes()), expected, "{lines:?}");
+        };
+        check(&["version 2\n", "agent=git/2\n", "ls-refs=unborn\n"], Some(true));
+        check(&["version 2\n", "ls-refs"], Some(true));
+        check(&["version 2\n", "fetch=shallow\n"], Some(false));
+        check(&[&format!("{ID} refs/heads/main\0shallow\n")], None);
+        check(&[], None);
     }
 }

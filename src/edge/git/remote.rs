@@ -1,20 +1,19 @@
 //! One poll of a repository behind a URL: the cheap question first, then a fetch of what is missing.
 //!
-//! Enters: what the caller knows. Leaves: whether the branch moved, and the snapshot. It runs on the Git thread only.
+//! Enters: what the caller knows. Leaves: whether the reference moved, and the snapshot. It runs on the Git thread only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use bytes::Bytes;
 use git2::Oid;
 
 use super::ancestry::{Relation, relate};
-use super::http::{Answer, Call, Http, Session};
-use super::refs::{self, Listing};
+use super::exchange::{Exchange, Server};
+use super::listing::{self, ADVERTISEMENT_BYTES_MAX, Protocol};
+use super::resolve::{self, Target};
 use super::snapshot::Snapshots;
 use super::store::{Failure, Store};
-use super::{GitSettings, Limits, absent};
+use crate::model::Reference;
 use crate::world::{Ancestry, DEEPEN_COMMITS_MAX, Polled, Snapshot, SourceError};
 
 /// How history is deepened until ancestry is proven: most bumps need no step, a busy day one.
@@ -23,39 +22,18 @@ const DEEPEN_STEPS: [i32; 3] = [50, 250, DEEPEN_COMMITS_MAX];
 /// A list of refs with one prefix is short; a server that sends more is not listened to.
 const LISTING_BYTES_MAX: usize = 1 << 20;
 
-/// All refs of a repository: 65 bytes each, a million of them.
-const ADVERTISEMENT_BYTES_MAX: usize = 64 << 20;
-
-/// How a server lists its refs, once seen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    /// With `ls-refs`.
-    V2,
-    /// All of them, always.
-    V0,
-}
-
 /// A repository behind a URL, and our clone of it.
 pub(super) struct Remote {
-    http: Http,
+    server: Server,
     store: Store,
     protocol: Option<Protocol>,
-    credentials: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    reference: String,
+    reference: Reference,
 }
 
 impl Remote {
     /// Prepares polls; nothing is sent or written yet.
-    pub(super) fn new(url: String, settings: &GitSettings, limits: Limits, requests: Arc<AtomicU64>) -> Self {
-        Self {
-            store: Store::new(&settings.store, &url, &settings.branch),
-            http: Http::new(url, limits, requests),
-            protocol: None,
-            credentials: settings.credentials.clone(),
-            ca_file: settings.ca_file.clone(),
-            reference: format!("refs/heads/{}", settings.branch),
-        }
+    pub(super) fn new(server: Server, store: Store, reference: Reference) -> Self {
+        Self { server, store, protocol: None, reference }
     }
 
     /// The folder to read blobs from.
@@ -80,20 +58,20 @@ impl Remote {
         known: Option<Oid>,
         proven: Option<Oid>,
     ) -> Result<Polled, SourceError> {
-        let session = self.http.session(self.credentials.as_deref(), self.ca_file.as_deref())?;
+        let exchange = self.server.exchange()?;
         self.store.prepare()?;
-        let head = self.find_head(&session).inspect_err(|_| self.protocol = None)?;
+        let target = self.find_target(&exchange).inspect_err(|_| self.protocol = None)?;
         let has_clone = self.store.is_usable();
-        if has_clone && known == Some(head) {
+        if has_clone && known == Some(target.commit) {
             return Ok(Polled::Unchanged);
         }
-        tracing::info!(commit = %head, "the branch has a new commit");
-        let mut brought = self.bring(&session, snapshots, head, known, proven);
+        tracing::info!(commit = %target.commit, reference = target.shown, "the repository has a new commit");
+        let mut brought = self.bring(&exchange, snapshots, &target, known, proven);
         if let (Err(Failure::Store(reason)), true) = (&brought, has_clone) {
             tracing::warn!(reason, "the clone is broken and is made anew");
             snapshots.forget();
             self.store.distrust();
-            brought = self.bring(&session, snapshots, head, known, proven);
+            brought = self.bring(&exchange, snapshots, &target, known, proven);
         }
         if let Err(Failure::Store(_)) = &brought {
             snapshots.forget();
@@ -107,91 +85,78 @@ impl Remote {
     /// Makes a snapshot of the head, fetching what is missing.
     fn bring(
         &mut self,
-        session: &Arc<Session>,
+        exchange: &Arc<Exchange>,
         snapshots: &mut Snapshots,
-        polled: Oid,
+        target: &Target,
         known: Option<Oid>,
         proven: Option<Oid>,
     ) -> Result<Snapshot, Failure> {
         // A poll that was given up, or a deepened history, may have brought it already.
-        let stored = self.store.open()?.filter(|repository| repository.find_commit(polled).is_ok());
+        let stored = self.store.open()?.filter(|repository| repository.find_commit(target.commit).is_ok());
         let (mut repository, mut head) = match stored {
             Some(repository) => {
-                self.store.point(&repository, polled)?;
-                (repository, polled)
+                self.store.point(&repository, target.commit)?;
+                (repository, target.commit)
             }
-            // When the branch moved since it was asked for, this is its newer head.
-            None => self.store.fetch(session, 1)?,
+            // When the ref moved since it was asked for, this is where it leads now.
+            None => self.store.fetch(exchange, &target.want, 1)?,
         };
         let mut steps = DEEPEN_STEPS.iter();
         let ancestry = loop {
             let Some(proven) = proven else { break Ancestry::First };
+            if !matches!(self.reference, Reference::Branch(_)) {
+                break Ancestry::Named;
+            }
             match relate(&repository, head, proven, DEEPEN_COMMITS_MAX)? {
                 Relation::Descends => break Ancestry::Descends,
                 Relation::Stranger => break Ancestry::Diverged,
                 Relation::Unknown => match steps.next() {
-                    Some(depth) => (repository, head) = self.store.fetch(session, *depth)?,
+                    Some(depth) => (repository, head) = self.store.fetch(exchange, &target.want, *depth)?,
                     None => break Ancestry::Diverged,
                 },
             }
         };
-        snapshots.make(&repository, head, known, ancestry)
+        snapshots.make(&repository, &Target { commit: head, ..target.clone() }, known, ancestry)
     }
 
-    /// Asks the server for the branch's head, as cheaply as it lets us.
-    fn find_head(&mut self, session: &Session) -> Result<Oid, SourceError> {
-        let branch = self.reference.strip_prefix("refs/heads/").unwrap_or(&self.reference);
-        let (listed, protocol) = match self.protocol {
-            Some(Protocol::V0) => (advertised(session)?, Protocol::V0),
-            None | Some(Protocol::V2) => match list_refs(session, &self.reference)? {
-                Some(listed) => (listed, Protocol::V2),
-                None => (advertised(session)?, Protocol::V0),
-            },
-        };
-        self.protocol = Some(protocol);
-        if let Some((_, id)) = listed.iter().find(|(name, _)| *name == self.reference) {
-            return Oid::from_str(id).ok().filter(|_| id.len() == 40).ok_or_else(|| {
-                SourceError::Corrupt("repositories with SHA-256 object ids are not supported".to_owned())
-            });
+    /// Asks the server what the reference stands for, as cheaply as it lets us.
+    fn find_target(&mut self, exchange: &Exchange) -> Result<Target, SourceError> {
+        // A commit is what it is: there is nothing to ask before it is missing here.
+        if let Some(pinned) = Target::pinned(&self.reference)? {
+            return Ok(pinned);
         }
-        let has_refs = match protocol {
-            Protocol::V0 => !listed.is_empty(),
-            // Only now is it worth asking whether there is anything at all.
-            Protocol::V2 => match list_refs(session, "refs/") {
-                Ok(all) => all.is_none_or(|all| !all.is_empty()),
-                Err(SourceError::TooLarge(_)) => true,
-                Err(error) => return Err(error),
-            },
+        let bytes_max = match &self.reference {
+            Reference::Range(_) => ADVERTISEMENT_BYTES_MAX,
+            Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => LISTING_BYTES_MAX,
         };
-        Err(absent(branch, has_refs))
+        let prefix = resolve::prefix(&self.reference);
+        let listed = listing::list(exchange, &mut self.protocol, &[&prefix], bytes_max)?;
+        let names = || listed.refs.iter().map(|found| found.name.as_str());
+        if let Some(chosen) = resolve::choose(&self.reference, names())
+            && let Some(found) = listed.refs.iter().find(|found| found.name == chosen)
+        {
+            return Ok(Target::new(&self.reference, &chosen, resolve::commit_of(found)?));
+        }
+        // Only now is it worth asking what there is instead.
+        let others = match listed.is_all {
+            true => None,
+            false => Some(listing::list(exchange, &mut self.protocol, &["HEAD"], LISTING_BYTES_MAX)?.refs),
+        };
+        let head = others.as_ref().unwrap_or(&listed.refs).iter().find(|found| found.name == "HEAD");
+        let default_branch = head.and_then(|head| head.target.as_deref());
+        let has_refs = head.is_some() || !listed.refs.is_empty() || (!listed.is_all && self.has_refs(exchange)?);
+        Err(match has_refs {
+            true => resolve::absent(&self.reference, names(), default_branch),
+            false => resolve::empty(&self.reference),
+        })
     }
-}
 
-type Refs = Vec<(String, String)>;
-
-/// Sends one `ls-refs`; `None` when the server does not understand it. One that fails over it is taken for one that does
-/// not know it: a server that is broken fails the next request as well.
-fn list_refs(session: &Session, prefix: &str) -> Result<Option<Refs>, SourceError> {
-    let body = Some(Bytes::from(refs::request(prefix)));
-    let call = Call { path: "/git-upload-pack", body, is_v2: true };
-    match session.send(&call)? {
-        Answer::Status(_) => Ok(None),
-        Answer::Body(body) => match refs::parse(&session.read(body, LISTING_BYTES_MAX)?) {
-            Listing::Refs(listed) => Ok(Some(listed)),
-            Listing::NotUnderstood => Ok(None),
-        },
-    }
-}
-
-/// Asks for all refs, as every server can.
-fn advertised(session: &Session) -> Result<Refs, SourceError> {
-    match session.send(&Call { path: "/info/refs?service=git-upload-pack", body: None, is_v2: false })? {
-        Answer::Status(status) => Err(session.unexpected(status)),
-        Answer::Body(body) => match refs::parse_advertisement(&session.read(body, ADVERTISEMENT_BYTES_MAX)?) {
-            Listing::Refs(listed) => Ok(listed),
-            Listing::NotUnderstood => {
-                Err(SourceError::NoRepository("the answer is not that of a Git server over smart HTTP".to_owned()))
-            }
-        },
+    /// Whether there is any ref at all.
+    fn has_refs(&mut self, exchange: &Exchange) -> Result<bool, SourceError> {
+        match listing::list(exchange, &mut self.protocol, &["refs/"], LISTING_BYTES_MAX) {
+            Ok(all) => Ok(!all.refs.is_empty()),
+            Err(SourceError::TooLarge(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The bare clone of a remote repository, in a folder that may be lost at any time.
 //!
-//! Enters: a session, a branch, how much history. Leaves: an opened repository that has the branch's head. A clone is made
+//! Enters: an exchange, what to ask for, how much history. Leaves: an opened repository that has that commit. A clone is made
 //! in a temporary folder and gets its name, `clone-<number>`, when it is whole; the highest number is the one in use. The
 //! one before stays until the next replaces it, for those who still read from it.
 //!
@@ -8,6 +8,7 @@
 //! a fresh clone beside, without asking the server again.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 use git2::{AutotagOption, ErrorClass, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
 use sha2::{Digest, Sha256};
 
-use super::http::Session;
-use super::{ancestry, transport};
+use super::exchange::Exchange;
+use super::{ancestry, resolve, transport};
+use crate::model::Reference;
 use crate::world::SourceError;
 
 /// Packs are searched one after the other: at 32 the search is still far cheaper than a request.
@@ -27,6 +29,12 @@ const OBJECTS_MAX: usize = 4_000_000;
 
 /// Where a fetch puts the head before it is ours.
 const FETCHED: &str = "refs/tidegate/fetched";
+
+/// Our own name of the head, whatever it is called over there.
+const HEAD: &str = "refs/tidegate/head";
+
+/// What libgit2 makes of a server's refusal to send one commit: its own words, or an error where a list was expected.
+const REFUSED: [&str; 2] = ["not our ref", "unexpected packet type"];
 
 /// The lock of the store folder is tried this often ...
 const LOCK_TRIES_MAX: u32 = 30;
@@ -62,7 +70,6 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    reference: String,
     number: u64,
     /// Whether the clone in use was found broken. It stays for its readers until another took its place.
     is_broken: bool,
@@ -72,16 +79,10 @@ pub(super) struct Store {
 
 impl Store {
     /// Names the store; nothing is touched before [`Store::prepare`].
-    pub(super) fn new(folder: &Path, url: &str, branch: &str) -> Self {
-        let hash = Sha256::digest(url.as_bytes());
-        let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self {
-            folder: folder.join(name),
-            reference: format!("refs/heads/{branch}"),
-            number: 0,
-            is_broken: false,
-            lock: None,
-        }
+    ///
+    /// Each reference of a repository has a clone of its own, so that no two of them wait for each other.
+    pub(super) fn new(folder: &Path, url: &str, reference: &Reference) -> Self {
+        Self { folder: folder.join(name(url, reference)), number: 0, is_broken: false, lock: None }
     }
 
     /// Takes the folder over: makes it, locks it, and removes what an earlier run left unfinished.
@@ -127,24 +128,29 @@ impl Store {
         folder.map(Repository::open_bare).transpose().map_err(Failure::from)
     }
 
-    /// Fetches the branch's head with `depth` generations of history, cloning when there is no clone.
-    pub(super) fn fetch(&mut self, session: &Arc<Session>, depth: i32) -> Result<(Repository, Oid), Failure> {
+    /// Fetches a ref or a commit with `depth` generations of history, cloning when there is no clone.
+    pub(super) fn fetch(
+        &mut self,
+        exchange: &Arc<Exchange>,
+        want: &str,
+        depth: i32,
+    ) -> Result<(Repository, Oid), Failure> {
         if let Some(repository) = self.open()? {
-            let head = receive(&repository, session, &self.reference, depth)?;
+            let head = receive(&repository, exchange, want, depth)?;
             return Ok((repository, head));
         }
         let mut head = Oid::ZERO_SHA1;
-        self.replace(|fresh, reference| {
-            head = receive(fresh, session, reference, depth)?;
+        self.replace(|fresh| {
+            head = receive(fresh, exchange, want, depth)?;
             Ok(())
         })?;
         let repository = self.open()?.ok_or_else(|| Failure::Store("the new clone is gone".to_owned()))?;
         Ok((repository, head))
     }
 
-    /// Points our branch at a commit: what the next fetch tells the server that we have.
+    /// Points our head at a commit: what the next fetch tells the server that we have.
     pub(super) fn point(&self, repository: &Repository, head: Oid) -> Result<(), Failure> {
-        Ok(repository.reference(&self.reference, head, true, "poll").map(drop)?)
+        Ok(repository.reference(HEAD, head, true, "poll").map(drop)?)
     }
 
     /// Packs the head alone into a fresh clone when there are too many packs.
@@ -153,7 +159,7 @@ impl Store {
         if packs(&old) <= PACKS_MAX {
             return Ok(());
         }
-        self.replace(|fresh, reference| {
+        self.replace(|fresh| {
             let mut builder = old.packbuilder()?;
             builder.set_threads(1);
             builder.insert_commit(head)?;
@@ -163,17 +169,17 @@ impl Store {
                 std::fs::write(fresh.path().join("shallow"), format!("{head}\n")).map_err(|error| stuck(&error))?;
             }
             fresh.odb()?.refresh()?;
-            fresh.reference(reference, head, true, "compact")?;
+            fresh.reference(HEAD, head, true, "compact")?;
             Ok(())
         })
     }
 
     /// Fills a fresh bare repository and puts it into use once it is whole.
-    fn replace(&mut self, fill: impl FnOnce(&Repository, &str) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn replace(&mut self, fill: impl FnOnce(&Repository) -> Result<(), Failure>) -> Result<(), Failure> {
         self.remove_all_but(&[self.number]);
         let unfinished = self.folder.join("unfinished");
         let fresh = Repository::init_bare(&unfinished)?;
-        if let Err(failure) = fill(&fresh, &self.reference) {
+        if let Err(failure) = fill(&fresh) {
             drop(fresh);
             self.remove_all_but(&[self.number]);
             return Err(failure);
@@ -210,15 +216,36 @@ impl Store {
     }
 }
 
-/// Receives the branch's head into a repository and points its branch there.
-fn receive(repository: &Repository, session: &Arc<Session>, reference: &str, depth: i32) -> Result<Oid, Failure> {
-    // Fetched under another name that does not exist yet: what is there afterwards was sent now, and a branch that was
+/// The name of a repository's folder.
+pub(super) fn name(url: &str, reference: &Reference) -> String {
+    let hash = Sha256::digest(format!("{url}\n{reference}").as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes the folders of repositories that are not `kept`, unless somebody uses them. Only what is surely ours is touched:
+/// the folder is a user's choice.
+pub(super) fn sweep(folder: &Path, kept: &BTreeSet<String>) {
+    let is_name = |name: &String| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for name in names(folder).filter(|name| is_name(name) && !kept.contains(name)) {
+        let unused = folder.join(&name);
+        let is_ours = |name: &str| matches!(name, "lock" | "unfinished") || name.starts_with("clone-");
+        let Ok(lock) = File::open(unused.join("lock")) else { continue };
+        if lock.try_lock().is_ok() && names(&unused).all(|name| is_ours(&name)) {
+            tracing::info!(folder = %unused.display(), "a clone that is not used any more is removed");
+            drop(std::fs::remove_dir_all(&unused));
+        }
+    }
+}
+
+/// Receives a ref or a commit into a repository and points its head there.
+fn receive(repository: &Repository, exchange: &Arc<Exchange>, want: &str, depth: i32) -> Result<Oid, Failure> {
+    // Fetched under another name that does not exist yet: what is there afterwards was sent now, and a ref that was
     // deleted since it was asked for is not mistaken for one that stands still.
     if let Ok(mut leftover) = repository.find_reference(FETCHED) {
         leftover.delete()?;
     }
     let is_oversized = Cell::new(false);
-    let exchange = || -> Result<(), git2::Error> {
+    let fetch = || -> Result<(), git2::Error> {
         let mut callbacks = RemoteCallbacks::new();
         callbacks.transfer_progress(|progress| {
             is_oversized.set(progress.total_objects() > OBJECTS_MAX);
@@ -227,14 +254,16 @@ fn receive(repository: &Repository, session: &Arc<Session>, reference: &str, dep
         let mut options = FetchOptions::new();
         options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false).depth(depth);
         // With a plus: rewritten history is taken like any other, and judged by its ancestry.
-        repository.remote_anonymous(transport::URL)?.fetch(
-            &[format!("+{reference}:{FETCHED}")],
-            Some(&mut options),
-            None,
-        )
+        repository.remote_anonymous(transport::URL)?.fetch(&[format!("+{want}:{FETCHED}")], Some(&mut options), None)
     };
-    let result = transport::with_session(session, exchange);
-    if let Some(error) = session.failure() {
+    let result = transport::with_exchange(exchange, fetch);
+    let is_commit = !want.starts_with("refs/");
+    if let (true, Err(error)) = (is_commit, &result)
+        && (error.class() == ErrorClass::Invalid || REFUSED.iter().any(|part| error.message().contains(part)))
+    {
+        return Err(resolve::withheld(want).into());
+    }
+    if let Some(error) = exchange.failure() {
         return Err(Failure::Source(error.clone()));
     }
     if is_oversized.get() {
@@ -249,14 +278,19 @@ fn receive(repository: &Repository, session: &Arc<Session>, reference: &str, dep
     })?;
     let head = match repository.find_reference(FETCHED) {
         // A server that sent less than it promised is found here, not when a file is read.
-        Ok(found) => found.peel_to_commit()?.id(),
+        Ok(found) => match found.peel_to_commit() {
+            Ok(commit) => commit.id(),
+            Err(error) if matches!(error.code(), ErrorCode::Peel | ErrorCode::InvalidSpec) => {
+                return Err(SourceError::NoReference(format!("`{want}` does not lead to a commit")).into());
+            }
+            Err(error) => return Err(error.into()),
+        },
         Err(error) if error.code() == ErrorCode::NotFound => {
-            let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference).to_owned();
-            return Err(SourceError::NoBranch(branch).into());
+            return Err(SourceError::NoReference(format!("`{want}` was deleted while it was fetched")).into());
         }
         Err(error) => return Err(error.into()),
     };
-    repository.reference(reference, head, true, "fetch")?;
+    repository.reference(HEAD, head, true, "fetch")?;
     Ok(head)
 }
 

@@ -1,6 +1,6 @@
-//! Lets libgit2 speak to the Git server through [`super::http`].
+//! Lets libgit2 speak to the Git server through [`super::http`] and [`super::ssh`].
 //!
-//! Enters: the session of the poll under way, by [`with_session`]. Leaves: a remote whose requests go through it. libgit2
+//! Enters: the exchange of the poll under way, by [`with_exchange`]. Leaves: a remote whose requests go through it. libgit2
 //! knows only the made-up URL [`URL`], so neither address nor credentials ever reach its files or messages.
 
 use std::cell::RefCell;
@@ -11,7 +11,9 @@ use bytes::{Buf, Bytes};
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream, Transport};
 use hyper::body::Incoming;
 
-use super::http::{Answer, Call, Session};
+use super::exchange::{Exchange, Wire};
+use super::http::{self, Answer, Call};
+use super::ssh;
 use crate::world::SourceError;
 
 /// The URL of every remote of ours.
@@ -21,7 +23,7 @@ pub(super) const URL: &str = "tidegate://repository";
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 
 thread_local! {
-    static SESSION: RefCell<Option<Arc<Session>>> = const { RefCell::new(None) };
+    static EXCHANGE: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
 }
 
 /// Tells libgit2 of our transport, once for the process.
@@ -36,39 +38,54 @@ pub(super) fn register() {
         // that start after this call, and `Once` lets nobody pass before it is done.
         let registered = unsafe {
             git2::transport::register("tidegate", |remote| {
-                let session = SESSION.with_borrow(Clone::clone);
-                let session = session.ok_or_else(|| git2::Error::from_str("there is no session on this thread"))?;
-                Transport::smart(remote, true, Subtransport { session })
+                let exchange = EXCHANGE.with_borrow(Clone::clone);
+                let exchange = exchange.ok_or_else(|| git2::Error::from_str("there is no exchange on this thread"))?;
+                // A request of HTTP stands for itself; over SSH one command is asked and answered in turns.
+                let is_stateless = matches!(exchange.wire, Wire::Http(_));
+                Transport::smart(remote, is_stateless, Subtransport { exchange })
             })
         };
         registered.expect("the scheme is ours alone and registered once");
     });
 }
 
-/// Runs `work` on this thread with the session that its remotes use.
-pub(super) fn with_session<T>(session: &Arc<Session>, work: impl FnOnce() -> T) -> T {
-    SESSION.set(Some(Arc::clone(session)));
+/// Runs `work` on this thread with the exchange that its remotes use.
+pub(super) fn with_exchange<T>(exchange: &Arc<Exchange>, work: impl FnOnce() -> T) -> T {
+    EXCHANGE.set(Some(Arc::clone(exchange)));
     let result = work();
-    SESSION.set(None);
+    EXCHANGE.set(None);
     result
 }
 
 struct Subtransport {
-    session: Arc<Session>,
+    exchange: Arc<Exchange>,
 }
 
 impl SmartSubtransport for Subtransport {
     fn action(&self, _url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
-        let state = match action {
-            Service::UploadPackLs => {
-                State::Ready(Call { path: "/info/refs?service=git-upload-pack", body: None, is_v2: false })
+        let exchange = Arc::clone(&self.exchange);
+        let (session, state) = match (action, &self.exchange.wire) {
+            (Service::UploadPackLs, Wire::Http(session)) => {
+                let call = Call { path: "/info/refs?service=git-upload-pack", body: None, is_v2: false };
+                (session, State::Ready(call))
             }
-            Service::UploadPack => State::Writing(Vec::new()),
-            Service::ReceivePackLs | Service::ReceivePack => {
+            (Service::UploadPack, Wire::Http(session)) => (session, State::Writing(Vec::new())),
+            // libgit2 asks for it once and goes on with it.
+            (Service::UploadPackLs | Service::UploadPack, Wire::Ssh(session)) => match session.run(false) {
+                Ok(running) => {
+                    let session = Arc::clone(session);
+                    return Ok(Box::new(Command { exchange, session, running, rest: Bytes::new(), sent_bytes: 0 }));
+                }
+                Err(error) => {
+                    exchange.fail(&error);
+                    return Err(git2::Error::from_str(&error.to_string()));
+                }
+            },
+            (Service::ReceivePackLs | Service::ReceivePack, Wire::Http(_) | Wire::Ssh(_)) => {
                 return Err(git2::Error::from_str("this transport only reads"));
             }
         };
-        Ok(Box::new(Stream { session: Arc::clone(&self.session), state }))
+        Ok(Box::new(Stream { exchange, session: Arc::clone(session), state }))
     }
 
     fn close(&self) -> Result<(), git2::Error> {
@@ -76,8 +93,61 @@ impl SmartSubtransport for Subtransport {
     }
 }
 
+/// Keeps a failure for the poll, and tells libgit2 that there was one.
+fn failed(exchange: &Exchange, error: SourceError) -> std::io::Error {
+    exchange.fail(&error);
+    std::io::Error::other(error)
+}
+
+/// A command over SSH: what libgit2 writes is its input.
+struct Command {
+    exchange: Arc<Exchange>,
+    session: Arc<ssh::Session>,
+    running: ssh::Running,
+    rest: Bytes,
+    sent_bytes: usize,
+}
+
+impl Read for Command {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.rest.is_empty() {
+            match self.session.next_part(&mut self.running) {
+                Ok(Some(part)) => self.rest = part,
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(failed(&self.exchange, error)),
+            }
+        }
+        let length = self.rest.len().min(buffer.len());
+        self.rest.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+impl Write for Command {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.sent_bytes += buffer.len();
+        if self.sent_bytes > REQUEST_BYTES_MAX {
+            return Err(std::io::Error::other("the request is too long"));
+        }
+        let sent = self.session.send(&self.running, buffer.to_vec());
+        sent.map(|()| buffer.len()).map_err(|error| failed(&self.exchange, error))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Command {
+    fn drop(&mut self) {
+        self.session.close(&self.running);
+    }
+}
+
+/// Requests of HTTP.
 struct Stream {
-    session: Arc<Session>,
+    exchange: Arc<Exchange>,
+    session: Arc<http::Session>,
     state: State,
 }
 
@@ -91,15 +161,16 @@ enum State {
 
 impl Stream {
     fn advance(&mut self) -> Result<(), SourceError> {
+        let session = &self.session;
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
             State::Writing(body) => {
                 State::Ready(Call { path: "/git-upload-pack", body: Some(body.into()), is_v2: false })
             }
-            State::Ready(call) => match self.session.send(&call)? {
+            State::Ready(call) => match session.send(&call)? {
                 Answer::Body(body) => State::Reading { body, rest: Bytes::new() },
-                Answer::Status(status) => return Err(self.session.unexpected(status)),
+                Answer::Status(status) => return Err(session.unexpected(status)),
             },
-            State::Reading { mut body, rest } if rest.is_empty() => match self.session.next_part(&mut body)? {
+            State::Reading { mut body, rest } if rest.is_empty() => match session.next_part(&mut body)? {
                 Some(rest) => State::Reading { body, rest },
                 None => State::Ended,
             },
@@ -121,8 +192,7 @@ impl Read for Stream {
                 State::Ended => return Ok(0),
                 State::Writing(_) | State::Ready(_) | State::Reading { .. } => {
                     if let Err(error) = self.advance() {
-                        self.session.fail(&error);
-                        return Err(std::io::Error::other(error));
+                        return Err(failed(&self.exchange, error));
                     }
                 }
             }

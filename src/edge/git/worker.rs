@@ -10,10 +10,14 @@ use std::sync::atomic::AtomicU64;
 use git2::Oid;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::endpoint::Place;
+use super::exchange::Server;
+use super::http::Http;
 use super::local::Local;
+use super::place::Place;
 use super::remote::Remote;
 use super::snapshot::Snapshots;
+use super::ssh::Ssh;
+use super::store::Store;
 use super::{GitSettings, Limits};
 use crate::world::{BlobId, Polled, SourceError};
 
@@ -48,18 +52,30 @@ pub(super) struct Worker {
 impl Worker {
     /// Prepares the thread; a local repository is watched from here on when it is there.
     pub(super) fn new(
-        settings: &GitSettings,
+        settings: GitSettings,
         place: Place,
         limits: Limits,
         current: watch::Sender<Option<PathBuf>>,
         hint: Arc<Notify>,
         requests: Arc<AtomicU64>,
     ) -> Self {
-        let source = match place {
-            Place::Remote(url) => Source::Remote(Box::new(Remote::new(url, settings, limits, requests))),
-            Place::Local(path) => Source::Local(Local::new(path, settings.branch.clone(), hint)),
+        let GitSettings { repository: _, reference, access, store } = settings;
+        let remote = |server: Server, url: &str| {
+            let store = Store::new(&store, url, &reference);
+            Source::Remote(Box::new(Remote::new(server, store, reference.clone())))
         };
-        Self { source, snapshots: Snapshots::new(settings.branch.clone()), current }
+        let source = match place {
+            Place::Http(url) => {
+                let http = Http::new(url.clone(), access, limits, requests);
+                remote(Server::Http(Box::new(http)), &url)
+            }
+            Place::Ssh(address) => {
+                let url = address.to_string();
+                remote(Server::Ssh(Box::new(Ssh::new(address, access, limits, requests))), &url)
+            }
+            Place::Local(path) => Source::Local(Local::new(path, reference, hint)),
+        };
+        Self { source, snapshots: Snapshots::default(), current }
     }
 
     /// Serves messages until the last [`super::GitSource`] is gone.

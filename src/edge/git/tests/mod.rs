@@ -1,8 +1,15 @@
 //! Tests over real parts: `git` makes the repositories, `git http-backend` serves them, libgit2 reads them.
 
+mod access;
+mod authority;
+mod github;
 mod local;
+mod proxy;
+mod references;
 mod remote;
 mod server;
+mod ssh;
+mod sshd;
 mod trees;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +20,8 @@ use tempfile::TempDir;
 
 use self::server::Server;
 use super::{GitSettings, GitSource, LIMITS, Limits};
+use crate::config::GitAccess;
+use crate::model::Reference;
 use crate::world::{BlobId, Entry, Polled, Snapshot, SourceError};
 
 /// A bare repository to serve, the work tree that commits to it, and a folder for clones.
@@ -71,9 +80,8 @@ impl Fixture {
     fn settings(&self, repository: &str) -> GitSettings {
         GitSettings {
             repository: repository.to_owned(),
-            branch: "main".to_owned(),
-            credentials: None,
-            ca_file: None,
+            reference: Reference::Branch("main".to_owned()),
+            access: GitAccess::default(),
             store: self.path("store"),
         }
     }

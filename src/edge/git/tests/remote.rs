@@ -1,13 +1,10 @@
 //! A repository behind HTTP.
 
-use std::sync::Arc;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-
 use super::server::{Manner, Server};
 use super::{Fixture, GitSettings, GitSource, IMPATIENT, LIMITS, Limits, blob, files, git, moved};
 use crate::edge::git::store::PACKS_MAX;
+use crate::edge::git::sweep;
+use crate::model::Reference;
 use crate::world::{Ancestry, BLOB_BYTES_MAX, Polled, SourceError};
 
 const LS_REFS: &str = "POST /repository.git/git-upload-pack";
@@ -129,7 +126,10 @@ async fn missing_things_are_told_apart() {
     git(&fixture.path("served/repository.git"), &["update-ref", "-d", "refs/heads/main"]);
     for manner in [Manner::Serve, Manner::Old] {
         server.behave(manner);
-        assert_eq!(source.poll(Some(&commit), None).await, Err(SourceError::NoBranch("main".to_owned())));
+        assert_eq!(
+            source.poll(Some(&commit), None).await,
+            Err(SourceError::NoReference("branch `main` does not exist in the repository".to_owned()))
+        );
     }
 
     server.behave(Manner::Serve);
@@ -162,7 +162,7 @@ async fn credentials_are_read_at_every_poll_and_never_shown() {
     let mut settings = fixture.settings(&server.url());
     let anonymous = GitSource::open(GitSettings { store: fixture.path("other"), ..settings.clone() }).unwrap();
     assert_eq!(anonymous.poll(None, None).await, Err(SourceError::Unauthorized));
-    settings.credentials = Some(fixture.path("credentials"));
+    settings.access.credentials = Some(fixture.path("credentials"));
     let source = GitSource::open(settings).unwrap();
     std::fs::write(fixture.path("credentials/username"), "ada\n").unwrap();
     let half = source.poll(None, None).await.unwrap_err().to_string();
@@ -324,7 +324,7 @@ async fn a_lost_or_broken_clone_is_made_anew() {
             "no objects" => std::fs::remove_dir_all(folder.join("objects")).unwrap(),
             "no packs" => std::fs::remove_dir_all(folder.join("objects/pack")).unwrap(),
             "locked by a process that was killed" => {
-                std::fs::write(folder.join("refs/heads/main.lock"), "").unwrap();
+                std::fs::write(folder.join("refs/tidegate/head.lock"), "").unwrap();
             }
             "garbage" => {
                 for entry in std::fs::read_dir(folder.join("objects/pack")).unwrap().flatten() {
@@ -385,34 +385,78 @@ async fn a_restart_uses_the_clone_and_removes_what_was_left_unfinished() {
 }
 
 #[tokio::test]
-async fn tls_trusts_the_given_authority_only() {
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned()];
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
-        .unwrap();
-
+async fn a_poll_of_many_refs_stays_small() {
     let fixture = Fixture::new();
-    let server = Server::listen(&fixture.path("served"), "127.0.0.1:0".parse().unwrap(), Some(Arc::new(tls)));
-    let error = fixture.open(&server).poll(None, None).await.unwrap_err();
-    assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
+    let head = fixture.git(&["rev-parse", "HEAD"]).trim().to_owned();
+    let lines: String = (0..20_000).map(|number| format!("{head} refs/heads/topic-{number}\n")).collect();
+    let packed = fixture.path("served/repository.git/packed-refs");
+    std::fs::write(packed, format!("# pack-refs with: sorted\n{lines}")).unwrap();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let commit = moved(source.poll(None, None).await).revision.commit;
+    server.take_sent_bytes();
+    assert_eq!(source.poll(Some(&commit), None).await, Ok(Polled::Unchanged));
+    let bytes = server.take_sent_bytes();
+    assert!((1..200).contains(&bytes), "{bytes} bytes");
+}
 
-    let mut settings = fixture.settings(&server.url());
-    settings.ca_file = Some(fixture.path("authority.pem"));
-    let source = GitSource::open(settings).unwrap();
-    assert!(matches!(source.poll(None, None).await, Err(SourceError::Unreachable(_))), "the file is not there yet");
-    std::fs::write(fixture.path("authority.pem"), authority.pem()).unwrap();
-    let snapshot = moved(source.poll(None, None).await);
-    assert_eq!(files(&snapshot), fixture.listed());
+#[tokio::test]
+async fn a_pack_that_is_cut_or_changed_on_its_way_is_never_used() {
+    let fixture = Fixture::new();
+    let noise = |round: u32| {
+        let word =
+            |number: u32| (number ^ round << 20).wrapping_mul(2_654_435_761).rotate_left(7).wrapping_mul(0x9e37_79b1);
+        let bytes: Vec<u8> = (0..20_000).flat_map(|number| word(number).to_le_bytes()).collect();
+        std::fs::write(fixture.path("work/noise"), bytes).unwrap();
+        fixture.commit("noise");
+    };
+    noise(0);
+    let server = Server::start(&fixture.path("served"));
+    let mut last: Option<String> = None;
+    let source = fixture.open(&server);
+    for round in 0..2 {
+        for (at_percent, is_cut) in [(1, true), (50, true), (99, true), (50, false), (99, false)] {
+            server.behave(Manner::SpoilPack { at_percent, is_cut });
+            let error = source.poll(last.as_deref(), None).await.unwrap_err();
+            let is_expected = matches!(error, SourceError::Unreachable(_) | SourceError::Corrupt(_));
+            assert!(is_expected, "{round} {at_percent} {is_cut}: {error}");
+        }
+        server.behave(Manner::Serve);
+        let snapshot = moved(source.poll(last.as_deref(), None).await);
+        assert_eq!(files(&snapshot), fixture.listed());
+        let blobs: Vec<_> = snapshot.files.values().map(blob).collect();
+        assert_eq!(source.read(&blobs).await.unwrap().len(), blobs.len());
+        last = Some(snapshot.revision.commit);
+        // And once more as a fetch into a clone that is there.
+        noise(round + 1);
+    }
+}
+
+#[tokio::test]
+async fn clones_that_nobody_uses_are_swept_and_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.git(&["push", "-q", "origin", "main:next"]);
+    let server = Server::start(&fixture.path("served"));
+    let settings = |branch: &str| GitSettings {
+        reference: Reference::Branch(branch.to_owned()),
+        ..fixture.settings(&server.url())
+    };
+    let (used, kept) = (GitSource::open(settings("main")).unwrap(), GitSource::open(settings("next")).unwrap());
+    moved(used.poll(None, None).await);
+    moved(kept.poll(None, None).await);
+    let folder = |source: &GitSource| source.current.borrow().clone().unwrap().parent().unwrap().to_owned();
+    let (used_folder, kept_folder) = (folder(&used), folder(&kept));
+    let store = fixture.path("store");
+    let strange = store.join("0123456789abcdef");
+    std::fs::create_dir(&strange).unwrap();
+    std::fs::write(strange.join("lock"), "").unwrap();
+    std::fs::write(strange.join("letters"), "mine").unwrap();
+    sweep(&store, &[settings("next")]);
+    assert!(used_folder.is_dir(), "it is in use");
+    drop((used, kept));
+    // Their threads end on their own time.
+    while used_folder.is_dir() {
+        sweep(&store, &[settings("next")]);
+    }
+    assert!(kept_folder.is_dir() && strange.join("letters").is_file());
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How the server answers.
@@ -21,6 +21,8 @@ pub(super) enum Manner {
     Stall,
     /// With the start of an answer to a fetch, then silence.
     StallInPack,
+    /// With an answer to a fetch whose pack is spoilt: cut to this part of a hundred, or whole with one byte changed there.
+    SpoilPack { at_percent: usize, is_cut: bool },
     /// With a redirect of everything below the first folder to the second.
     Redirect(&'static str, String),
 }
@@ -36,6 +38,7 @@ struct Shared {
     manner: Mutex<Manner>,
     authorization: Mutex<Option<String>>,
     log: Mutex<Vec<String>>,
+    sent_bytes: AtomicU64,
     is_stopped: AtomicBool,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -52,6 +55,7 @@ impl Server {
             manner: Mutex::new(Manner::Serve),
             authorization: Mutex::new(None),
             log: Mutex::new(Vec::new()),
+            sent_bytes: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
             tls,
         });
@@ -80,6 +84,11 @@ impl Server {
 
     pub(super) fn require(&self, authorization: &str) {
         *self.shared.authorization.lock().unwrap() = Some(authorization.to_owned());
+    }
+
+    /// Bytes of answers since the last call, without their heads.
+    pub(super) fn take_sent_bytes(&self) -> u64 {
+        self.shared.sent_bytes.swap(0, Ordering::SeqCst)
     }
 
     /// What was asked since the last call.
@@ -138,6 +147,7 @@ impl Shared {
                 stream.get_mut().flush()?;
                 stream.read_to_end(&mut Vec::new()).map(drop)
             }
+            Manner::SpoilPack { .. } => self.run(&asked, true, stream.get_mut()),
             Manner::Stall => stream.read_to_end(&mut Vec::new()).map(drop),
             Manner::Redirect(from, to) => match asked.target.strip_prefix(from) {
                 Some(rest) => answer(stream.get_mut(), "301 Moved", &format!("Location: {to}{rest}\r\n"), b""),
@@ -174,7 +184,19 @@ impl Shared {
         let status = headers.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
         let kept: String =
             headers.lines().filter(|line| !line.starts_with("Status")).map(|line| format!("{line}\r\n")).collect();
-        answer(stream, status, &kept, output.get(end + 4..).unwrap_or_default())
+        let mut body = output.get(end + 4..).unwrap_or_default().to_vec();
+        if let Manner::SpoilPack { at_percent, is_cut } = *self.manner.lock().unwrap()
+            && asked.body.ends_with(b"done\n")
+        {
+            let at = body.len() * at_percent / 100;
+            if is_cut {
+                body.truncate(at);
+            } else {
+                body[at] ^= 0x55;
+            }
+        }
+        self.sent_bytes.fetch_add(body.len() as u64, Ordering::SeqCst);
+        answer(stream, status, &kept, &body)
     }
 }
 
