@@ -10,6 +10,7 @@ mod model_check;
 mod shipped;
 mod simulation;
 mod support;
+mod validate;
 
 /// Stories allocate and free small values all the time: a third of their time went into it.
 #[global_allocator]

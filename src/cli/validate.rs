@@ -26,10 +26,21 @@ pub struct Arguments {
     pub root: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
+    pub output: Form,
 }
 
-/// How to print.
+/// How to print problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// For people: the line, a caret, a hint.
+    Text,
+    /// For machines.
+    Json,
+    /// Annotations of a GitHub Actions run: each problem is shown beside its line in the pull request.
+    Github,
+}
+
+/// How to print what has only two forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// For people.
@@ -49,8 +60,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     let text = match arguments.output {
-        Output::Text => examined.as_text(),
-        Output::Json => examined.as_json(),
+        Form::Text => examined.as_text(),
+        Form::Json => examined.as_json(),
+        Form::Github => examined.as_annotations(),
     };
     // A closed pipe is the reader's choice, and no error.
     let _ = io::stdout().lock().write_all(text.as_bytes());
@@ -211,6 +223,13 @@ impl Examined {
         format!("{document:#}\n")
     }
 
+    /// Workflow commands, which the runner reads from the log, and the line that people read there.
+    fn as_annotations(&self) -> String {
+        let mut text: String = self.problems.iter().map(annotation).collect();
+        text.push_str(&self.summary());
+        text
+    }
+
     /// The problems for people, and how much was looked at.
     pub(super) fn as_text(&self) -> String {
         let mut text = String::new();
@@ -218,20 +237,39 @@ impl Examined {
             text.push_str(&explain(problem, self.texts.get(&problem.file).map_or("", String::as_str)));
             text.push('\n');
         }
+        text.push_str(&self.summary());
+        text
+    }
+
+    fn summary(&self) -> String {
         let found = format!("{}, {}", counted(self.applications, "application"), counted(self.plans, "plan"));
         let files = counted(self.texts.len(), "file");
         let problems = counted(self.problems.len(), "problem");
-        text.push_str(&match (self.problems.is_empty(), self.texts.is_empty()) {
+        match (self.problems.is_empty(), self.texts.is_empty()) {
             (_, true) => "no declarations found: no YAML file mentions tidegate.dev/\n".to_owned(),
             (true, false) => format!("ok: {found} in {files}\n"),
             (false, false) => format!("{problems}: {found} in {files}\n"),
-        });
-        text
+        }
     }
 }
 
 fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A problem as GitHub's runner wants it: `::error file=..,line=..::message`, with what has a meaning there escaped.
+fn annotation(problem: &Problem) -> String {
+    let Problem { file, document: _, line, column, field, message, hint } = problem;
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let title = if field.is_empty() { "declaration" } else { field };
+    let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
+    format!(
+        "::error file={},line={line},col={column},title={}::{}\n",
+        property(file),
+        property(title),
+        data(&format!("{message}{hint}"))
+    )
 }
 
 /// A problem with the line that it is about, as compilers show it.

@@ -54,7 +54,9 @@ fn value(kind: &Kind) -> Value {
         Kind::Whole(min, max) => json!({"type": "integer", "minimum": min, "maximum": max}),
         Kind::Number => json!({"type": "number"}),
         Kind::Boolean => json!({"type": "boolean"}),
-        Kind::Duration(_) => json!({"type": "string", "pattern": "^(?=.)([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"}),
+        Kind::Duration(_) => json!({
+            "type": "string", "minLength": 1, "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
+        }),
         Kind::Replicas => json!({"oneOf": [
             {"type": "integer", "minimum": 1, "maximum": u32::MAX},
             {"type": "string", "pattern": "^([1-9][0-9]?|100)%$|^all$"},
