@@ -3,6 +3,7 @@
 mod architecture;
 mod cli_simulated;
 mod cluster;
+mod deploy;
 mod documentation_links;
 #[path = "soak/judge/mod.rs"]
 mod judge;

@@ -80,8 +80,12 @@ pub(super) struct CannotRead {
 /// What was found in a working tree.
 #[derive(Debug)]
 pub(super) struct Examined {
-    /// What is declared.
+    /// What is declared, and good.
     pub(super) apps: BTreeMap<AppName, Arc<Application>>,
+    /// What is declared, good or bad.
+    pub(super) declared: BTreeMap<AppName, Result<Arc<Application>, Vec<Problem>>>,
+    /// The files that declare something, by path from the root.
+    pub(super) parsed: BTreeMap<String, Arc<ParsedFile>>,
     /// Where source paths start.
     pub(super) root: PathBuf,
     applications: usize,
@@ -89,7 +93,7 @@ pub(super) struct Examined {
     /// What is wrong.
     pub(super) problems: Vec<Problem>,
     /// Text of the files that declare something, by path from the root.
-    texts: BTreeMap<String, String>,
+    pub(super) texts: BTreeMap<String, String>,
 }
 
 pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, CannotRead> {
@@ -128,8 +132,11 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
     problems.sort();
     let plans = parsed.values().map(|file| file.plan_count()).sum();
     let applications = declarations.apps.len();
-    let apps = declarations.apps.into_iter().filter_map(|(name, app)| Some((name, app.ok()?))).collect();
-    Ok(Examined { apps, root, applications, plans, problems, texts })
+    let good =
+        |(name, app): (&AppName, &Result<Arc<Application>, Vec<Problem>>)| Some((name.clone(), app.clone().ok()?));
+    let apps = declarations.apps.iter().filter_map(good).collect();
+    let declared = declarations.apps;
+    Ok(Examined { apps, declared, parsed, root, applications, plans, problems, texts })
 }
 
 /// The nearest folder above with a `.git`, or the folder itself.
@@ -273,7 +280,7 @@ fn annotation(problem: &Problem) -> String {
 }
 
 /// A problem with the line that it is about, as compilers show it.
-fn explain(problem: &Problem, text: &str) -> String {
+pub(super) fn explain(problem: &Problem, text: &str) -> String {
     let Problem { file, document: _, line, column, field, message, hint } = problem;
     let subject = if field.is_empty() { String::new() } else { format!("{field}: ") };
     let number = line.to_string();

@@ -32,6 +32,7 @@ pub(super) struct Read {
     pub(super) application: Application,
     pub(super) plan: PlanChoice,
     pub(super) source_at: Position,
+    pub(super) version_at: Position,
     /// Where the names in `dependsOn` stand.
     pub(super) depends_at: Vec<Position>,
 }
@@ -49,6 +50,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let spec_node = document.get("spec")?;
     let spec = document.mapping("spec", sink)?;
     let version = spec.text("version", sink);
+    let version_at = spec.get("version").map(|place| place.node.at);
     let images = read_images(version, &spec, sink);
     let attempt = spec.whole("attempt", sink).unwrap_or(0);
     let source = spec.mapping("source", sink);
@@ -89,7 +91,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         declared_in: file.to_owned(),
         spec: at_rest(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, source_at: source_at?, depends_at })
+    Some(Read { application, plan: choice, source_at: source_at?, version_at: version_at?, depends_at })
 }
 
 /// It is only looked at when the custom resource is compared with it, and there may be thousands.

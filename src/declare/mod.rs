@@ -14,6 +14,7 @@ mod application;
 mod assemble;
 mod built_in;
 mod dependencies;
+mod edit;
 mod file;
 mod nearest;
 mod plan;
@@ -25,12 +26,15 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod version;
 
 pub use assemble::{Declarations, assemble};
 pub use built_in::built_in_plans;
+pub use edit::{CannotEdit, with_value};
 pub use file::{ParsedApp, ParsedFile, is_candidate, parse_file};
 pub use problem::Problem;
 pub use schema::schemas;
+pub use version::{VersionPlace, version_place};
 
 /// The API version of what is declared in Git.
 pub const API_VERSION: &str = "tidegate.dev/v1alpha1";
