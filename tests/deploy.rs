@@ -178,6 +178,74 @@ fn the_line_is_edited_in_the_style_in_which_it_stands() {
     }
 }
 
+/// One set of two entries, one of folders with versions of their own, and two environments of one base.
+const MADE: [(&str, &str); 6] = [
+    (
+        "tools.yaml",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: ApplicationSet\nmetadata: {name: tools}\nspec:\n  generators:\n    - list:\n        - \
+         {name: api, version: 1.4.2} # the api\n        - {name: db, version: '1.4.2'}\n  template:\n    metadata: {name: \"${name}\"}\n    \
+         spec:\n      version: ${version}\n      images: [{name: a, tag: \"v${version}\"}]\n      source: {path: m}\n      destination: \
+         {namespace: shop}\n",
+    ),
+    (
+        "set.yaml",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: ApplicationSet\nmetadata: {name: shop}\nspec:\n  generators:\n    - folders: {pattern: \
+         apps/*}\n  template:\n    metadata: {name: \"${name}\"}\n    spec:\n      source: {path: \"${path}\"}\n      destination: \
+         {namespace: shop}\n",
+    ),
+    (
+        "apps/web/version.yaml",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: ApplicationVersion\nmetadata: {name: web}\nspec:\n  version: 1.4.2 # here\n",
+    ),
+    (
+        "base.yaml",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: ApplicationBase\nmetadata: {name: shop}\nspec:\n  version: 1.4.2\n  source: {path: \
+         m}\n",
+    ),
+    (
+        "prod.yaml",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: Application\nmetadata: {name: prod}\nspec:\n  base: shop\n  version: 1.4.2\n  destination: \
+         {namespace: prod}\n",
+    ),
+    (
+        "test.yaml",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: Application\nmetadata: {name: test}\nspec:\n  base: shop\n  destination: {namespace: \
+         test}\n",
+    ),
+];
+
+#[test]
+fn the_line_is_found_in_sets_versions_and_environments() {
+    for (app, file, from, to) in [
+        ("api", "tools.yaml", "version: 1.4.2} # the api", "version: \"2.10\"} # the api"),
+        ("db", "tools.yaml", "version: '1.4.2'", "version: '2.10'"),
+        ("web", "apps/web/version.yaml", "version: 1.4.2 # here", "version: \"2.10\" # here"),
+        ("prod", "prod.yaml", "version: 1.4.2", "version: \"2.10\""),
+        // One environment alone takes the version of the base: its line is the base's.
+        ("test", "base.yaml", "version: 1.4.2", "version: \"2.10\""),
+    ] {
+        let scene = Scene::with(&MADE);
+        let before = scene.read(&format!("ada/{file}"));
+        let run = scene.deploy(&[app, "2.10"]);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{app}");
+        assert!(run.out.contains(&format!("({file}:")), "{}", run.out);
+        assert_eq!(scene.read(&format!("ada/{file}")), before.replace(from, to), "{app}");
+        assert_eq!(scene.git("bare.git", &["log", "-1", "--format=", "--name-only"]), file);
+    }
+    // Two environments have the base's line: moving one would move the other.
+    let shared: Vec<(&str, String)> = MADE
+        .iter()
+        .map(|(path, text)| (*path, text.replace("  base: shop\n  version: 1.4.2\n", "  base: shop\n")))
+        .collect();
+    let shared: Vec<(&str, &str)> = shared.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let scene = Scene::with(&shared);
+    let before = scene.state();
+    let run = scene.deploy(&["test", "2.10"]);
+    let wanted = "base.yaml:5: the edit would change Application `prod` too, which has the same line; give `test` a version of its own";
+    assert!(run.code == 2 && run.err.contains(wanted), "{run:?}");
+    assert_eq!(scene.state(), before);
+}
+
 #[test]
 fn a_dry_run_shows_the_diff_and_changes_nothing() {
     let scene = Scene::new();

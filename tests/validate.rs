@@ -173,6 +173,72 @@ fn shipped_declarations_obey_the_schema_of_their_kind_and_of_no_other() {
     }
 }
 
+/// Documents of the guides and the reference, so that what people copy is what editors accept.
+fn documented() -> Vec<Value> {
+    let mut found = Vec::new();
+    for file in ["docs/reference/declarations.md", "docs/guides/first-rollout.md"] {
+        let text = std::fs::read_to_string(root().join(file)).expect("it is there");
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            found.extend(serde_saphyr::from_multiple::<Value>(block).expect("an example is YAML"));
+        }
+    }
+    found.retain(|document| document["apiVersion"] == "tidegate.dev/v1alpha1");
+    found
+}
+
+#[test]
+fn every_kind_has_an_example_that_obeys_its_schema() {
+    let examples = documented();
+    let any: Value = serde_json::from_str(&tidegate(root(), &["schema"]).out).expect("it is JSON");
+    for schema in any["oneOf"].as_array().expect("a list") {
+        let kind = schema["title"].as_str().expect("a title");
+        assert!(examples.iter().any(|example| example["kind"] == kind), "{kind}");
+    }
+    for example in &examples {
+        let kind = example["kind"].as_str().expect("a kind");
+        assert_eq!(draft::violations(&schema(kind), example), [""; 0], "{example}");
+        assert_eq!(draft::violations(&any, example), [""; 0], "{example}");
+    }
+}
+
+#[test]
+fn an_application_may_lack_only_what_its_base_may_give() {
+    for (text, is_good) in [
+        ("{version: '1', source: {path: a}, destination: {namespace: b}}", true),
+        ("{version: '1', source: {path: a}, destination: {cluster: in-cluster}}", false),
+        ("{source: {path: a}, destination: {namespace: b}}", false),
+        ("{version: '1', source: {path: a}, destination: {namespace: b}, plan: {analysis: []}}", false),
+        ("{base: web, version: '1', destination: {cluster: in-cluster}}", true),
+        ("{base: web, plan: {analysis: []}}", true),
+        ("{base: web, images: [{tag: a}]}", false),
+        ("{base: web, vresion: '1'}", false),
+    ] {
+        let text =
+            format!("{{apiVersion: tidegate.dev/v1alpha1, kind: Application, metadata: {{name: web}}, spec: {text}}}");
+        let document: Value = serde_saphyr::from_str(&text).expect("it is YAML");
+        assert_eq!(draft::violations(&schema("application"), &document).is_empty(), is_good, "{text}");
+    }
+}
+
+#[test]
+fn an_application_is_shown_whole_with_what_its_base_gives() {
+    let base = "apiVersion: tidegate.dev/v1alpha1\nkind: ApplicationBase\nmetadata: {name: web}\nspec:\n  source: {path: manifests}\n  \
+                destination: {namespace: test, serviceAccount: deployer}\n";
+    let app = "apiVersion: tidegate.dev/v1alpha1\nkind: Application\nmetadata: {name: web}\nspec:\n  base: web\n  version: '1.10'\n  \
+               destination: {namespace: prod}\n";
+    let folder = planted(&[("base.yaml".to_owned(), base.to_owned()), ("prod/web.yaml".to_owned(), app.to_owned())]);
+    let run = tidegate(folder.path(), &["validate", "--root", ".", "--show", "web"]);
+    let (comment, text) = run.out.split_once('\n').expect("two lines");
+    assert_eq!((run.code, comment), (0, "# declared in prod/web.yaml"), "{}", run.err);
+    let shown: Value = serde_saphyr::from_str(text).expect("it is YAML");
+    let spec = serde_json::json!({"version": "1.10", "source": {"path": "manifests"},
+        "destination": {"namespace": "prod", "serviceAccount": "deployer"}});
+    assert_eq!(shown["spec"], spec);
+    assert_eq!(draft::violations(&schema("application"), &shown), [""; 0]);
+    let run = tidegate(folder.path(), &["validate", "--root", ".", "--show", "wep"]);
+    assert_eq!((run.code, run.err.as_str()), (2, "error: no Application is called `wep`\n"));
+}
+
 #[test]
 fn bad_declarations_break_the_schema_where_they_are_bad() {
     for (pointer, wrong, place) in [

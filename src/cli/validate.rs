@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::declare::{FILE_BYTES_MAX, ParsedFile, Problem, assemble, is_candidate, parse_file};
+use crate::declare::{
+    API_VERSION, Declarations, FILE_BYTES_MAX, ParsedFile, Problem, assemble, is_candidate, parse_file,
+};
 use crate::model::{AppName, Application};
 
 /// Checks the Applications and WavePlans below a folder.
@@ -27,6 +29,9 @@ pub struct Arguments {
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Form,
+    /// Print this Application as YAML instead: whole, with what its base or its template gives.
+    #[arg(long, value_name = "APP", conflicts_with = "output")]
+    pub show: Option<String>,
 }
 
 /// How to print problems.
@@ -59,6 +64,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(app) = &arguments.show {
+        return show(&examined, app);
+    }
     let text = match arguments.output {
         Form::Text => examined.as_text(),
         Form::Json => examined.as_json(),
@@ -67,6 +75,34 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     // A closed pipe is the reader's choice, and no error.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     if examined.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// Prints one Application as it is understood. Exit codes: 0 printed, 1 it has problems, 2 nobody declares it.
+fn show(examined: &Examined, app: &str) -> ExitCode {
+    let (text, code) = match examined.declarations.apps.get(&AppName::from(app)) {
+        Some(Ok(application)) => (as_yaml(application), 0),
+        Some(Err(problems)) => {
+            let text = |problem: &Problem| examined.texts.get(&problem.file).map_or("", String::as_str).to_owned();
+            (problems.iter().map(|problem| explain(problem, &text(problem)) + "\n").collect(), 1)
+        }
+        None => {
+            let _ = writeln!(io::stderr().lock(), "error: no Application is called `{app}`");
+            return ExitCode::from(2);
+        }
+    };
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn as_yaml(application: &Application) -> String {
+    let document = json!({
+        "apiVersion": API_VERSION,
+        "kind": "Application",
+        "metadata": {"name": application.name.as_str()},
+        "spec": (*application.spec).clone(),
+    });
+    let text = super::output::yaml(&document).expect("JSON values can be written as YAML");
+    format!("# declared in {}\n{text}", super::output::plain(&application.declared_in))
 }
 
 /// Why the tree cannot be read.
@@ -83,9 +119,11 @@ pub(super) struct Examined {
     /// What is declared, and good.
     pub(super) apps: BTreeMap<AppName, Arc<Application>>,
     /// What is declared, good or bad.
-    pub(super) declared: BTreeMap<AppName, Result<Arc<Application>, Vec<Problem>>>,
+    pub(super) declarations: Declarations,
     /// The files that declare something, by path from the root.
     pub(super) parsed: BTreeMap<String, Arc<ParsedFile>>,
+    /// All files of the repository by path from the root, if they matter.
+    pub(super) paths: Vec<String>,
     /// Where source paths start.
     pub(super) root: PathBuf,
     applications: usize,
@@ -119,14 +157,19 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
             texts.insert(name, String::from_utf8_lossy(&bytes).into_owned());
         }
     }
-    let declarations = assemble(&parsed, &BTreeMap::new());
-    let mut problems = declarations.problems;
-    for app in parsed.values().flat_map(|file| file.apps()) {
-        if let Some(Ok(application)) = declarations.apps.get(app.name())
+    let paths = match parsed.values().any(|file| file.wants_paths()) {
+        true => files_below(&root, true, |_| true).map_err(failed(&root))?,
+        false => Vec::new(),
+    };
+    let paths: Vec<String> = paths.iter().map(|path| relative(path, &root)).collect();
+    let declarations = assemble(&parsed, &BTreeMap::new(), paths.iter().map(String::as_str));
+    let mut problems = declarations.problems.clone();
+    for (name, app) in &declarations.apps {
+        if let Ok(application) = app
             && let Some((message, hint)) =
                 check_source(&root, &application.source.path, application.source.is_recursive)
         {
-            problems.push(app.source_problem(&message, hint));
+            problems.extend(declarations.source_problem(&parsed, name, &message, hint));
         }
     }
     problems.sort();
@@ -135,8 +178,7 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
     let good =
         |(name, app): (&AppName, &Result<Arc<Application>, Vec<Problem>>)| Some((name.clone(), app.clone().ok()?));
     let apps = declarations.apps.iter().filter_map(good).collect();
-    let declared = declarations.apps;
-    Ok(Examined { apps, declared, parsed, root, applications, plans, problems, texts })
+    Ok(Examined { apps, declarations, parsed, paths, root, applications, plans, problems, texts })
 }
 
 /// The nearest folder above with a `.git`, or the folder itself.

@@ -26,13 +26,13 @@ pub enum CannotEdit {
 /// # Errors
 /// When no value on one line begins there.
 pub fn with_value(text: &str, line: usize, column: usize, value: &str) -> Result<String, CannotEdit> {
-    let wanted = Position { line, column };
+    let wanted = Position::new(line, column);
     let mut offset = 0;
     for piece in pieces(text) {
         for next in Parser::new_from_str(piece.text) {
             // What follows a syntax error is in another piece.
             let Ok((event, span)) = next else { break };
-            let at = Position { line: span.start.line() + piece.lines_before, column: span.start.col() + 1 };
+            let at = Position::new(span.start.line() + piece.lines_before, span.start.col() + 1);
             let Event::Scalar(_, style, _, _) = event else { continue };
             let Some(range) = span.byte_range().filter(|_| at == wanted) else { continue };
             let (start, end) = (offset + range.start, offset + range.end);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_no_word_on_one_line_is_not_edited() {
-        assert_eq!(with_value("version: |\n  1.4.2\n", 1, 10, "1"), Err(CannotEdit::Block));
+        assert_eq!(edited("version: |\n  1.4.2\n", "1"), Err(CannotEdit::Block));
         assert_eq!(with_value("version: [1.4.2]\n", 1, 10, "1"), Err(CannotEdit::NoScalar));
         assert_eq!(with_value("version:\n", 1, 1, "1").map(|text| text.contains(": 1")), Ok(false));
         assert_eq!(with_value("version: 1.4.2\n", 2, 10, "1"), Err(CannotEdit::NoScalar));

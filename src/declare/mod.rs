@@ -15,14 +15,22 @@ mod assemble;
 mod built_in;
 mod dependencies;
 mod edit;
+mod expand;
 mod file;
+mod inherit;
 mod nearest;
+mod placeholders;
 mod plan;
+mod policy;
 mod problem;
 mod read;
+mod rule;
 mod scalar;
 mod schema;
+mod set;
 mod shape;
+mod shape_plan;
+mod shape_set;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -31,10 +39,10 @@ mod version;
 pub use assemble::{Declarations, assemble};
 pub use built_in::built_in_plans;
 pub use edit::{CannotEdit, with_value};
-pub use file::{ParsedApp, ParsedFile, is_candidate, parse_file};
+pub use file::{ParsedFile, is_candidate, parse_file};
 pub use problem::Problem;
 pub use schema::schemas;
-pub use version::{VersionPlace, version_place};
+pub use version::VersionPlace;
 
 /// The API version of what is declared in Git.
 pub const API_VERSION: &str = "tidegate.dev/v1alpha1";

@@ -1,12 +1,9 @@
 //! Where the version of an app stands: the line that people bump and revert.
 //!
-//! Enters: parsed files and a name. Leaves: file, line and column of the value.
+//! Enters: a parsed app. Leaves: file, line and column of the value. For an app that a set made it is the entry of the list,
+//! or the ApplicationVersion; for one with a base it may be the base.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use super::file::ParsedFile;
-use crate::model::AppName;
+use super::file::ParsedApp;
 
 /// The place of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +14,15 @@ pub struct VersionPlace {
     pub line: usize,
     /// Column of the value in characters, from 1.
     pub column: usize,
+    /// Whether a template has it, which may use it elsewhere too.
+    pub is_templated: bool,
 }
 
-/// Where the version of a good app stands; `None` when there is no such app, or more than one.
-#[must_use]
-pub fn version_place(files: &BTreeMap<String, Arc<ParsedFile>>, name: &AppName) -> Option<VersionPlace> {
-    let mut declared = files.values().flat_map(|file| file.apps()).filter(|app| app.name() == name);
-    let (Some(app), None) = (declared.next(), declared.next()) else { return None };
-    let at = app.read.as_ref().ok()?.version_at;
-    Some(VersionPlace { file: app.file.clone(), line: at.line, column: at.column })
+impl VersionPlace {
+    /// Where the version of a good app stands.
+    pub(super) fn of(app: &ParsedApp) -> Option<Self> {
+        let at = app.read.as_ref().ok()?.version_at;
+        let file = app.others.of(at).map_or(&app.file, |(file, _)| file).clone();
+        Some(Self { file, line: at.line, column: at.column, is_templated: !app.prefix.is_empty() })
+    }
 }

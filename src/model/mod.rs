@@ -14,6 +14,7 @@ pub mod lease;
 pub mod marks;
 pub mod object;
 pub mod plan;
+pub mod policy;
 pub mod release;
 pub mod revision;
 pub mod rollout;
@@ -22,7 +23,7 @@ pub mod switches;
 pub use action::{Action, Notice, NoticeKind, Outcome};
 pub use application::{
     AppName, Application, Declared, Deletion, DeletionCap, Dependency, DependencyCondition, IgnoreRule, ImageOverride,
-    PausePolicy, RollbackPolicy, SourcePath, SyncPolicy,
+    PausePolicy, RollbackPolicy, SourcePath, Substitute, SubstituteFrom, SubstituteKind, SyncPolicy,
 };
 pub use body::Body;
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
@@ -32,6 +33,7 @@ pub use hook::{HookRun, Hooks, Moment};
 pub use lease::{Claim, Lease};
 pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey, WHOLE_OBJECT};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
+pub use policy::{Policy, PolicyEffect, PolicyRule};
 pub use release::{Digest, Release, ReleaseRef};
 pub use revision::Revision;
 pub use rollout::{Lane, Position, RevertReason, Rollout, WaveRecord};

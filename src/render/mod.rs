@@ -313,6 +313,7 @@ mod tests {
             pause: PausePolicy::Agent,
             health: Vec::new(),
             depends_on: Vec::new(),
+            substitute: crate::model::Substitute::default(),
             history_max: 10,
             declared_in: "app.yaml".to_owned(),
             spec: Value::Null.into(),

@@ -17,7 +17,10 @@ pub(crate) fn violations(schema: &Value, document: &Value) -> Vec<String> {
 fn check(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     for (keyword, wanted) in schema.as_object().expect("a schema is an object") {
         let holds = match keyword.as_str() {
-            "type" => is_of(wanted.as_str().expect("one type"), value),
+            "type" => match wanted {
+                Value::Array(kinds) => kinds.iter().any(|kind| is_of(kind.as_str().expect("a type"), value)),
+                kind => is_of(kind.as_str().expect("a type"), value),
+            },
             "const" => value == wanted,
             "enum" => wanted.as_array().expect("a list").contains(value),
             "pattern" => text(value).is_none_or(|text| pattern(wanted).is_match(text)),
@@ -33,6 +36,15 @@ fn check(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
                 let fits = |schema: &&Value| violations(schema, value).is_empty();
                 wanted.as_array().expect("a list").iter().filter(fits).count() == 1
             }
+            // `then` and `else` are told of with their `if`.
+            "if" => {
+                let branch = if violations(wanted, value).is_empty() { "then" } else { "else" };
+                if let Some(schema) = schema.get(branch) {
+                    check(schema, value, at, found);
+                }
+                true
+            }
+            "then" | "else" => true,
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                     check(wanted, item, &format!("{at}/{index}"), found);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use similar::TextDiff;
 
 use crate::cli::validate::{Examined, examine, explain};
-use crate::declare::{Problem, assemble, parse_file, version_place, with_value};
+use crate::declare::{Problem, assemble, parse_file, with_value};
 use crate::model::{AppName, Application};
 
 /// An edit of one line of one file.
@@ -54,12 +54,14 @@ pub(super) fn find(root: &Path, path: &Path, app: &str, version: &str) -> anyhow
     let examined = examine(path, Some(root))
         .map_err(|error| anyhow!("failed to read {}: {}", error.path.display(), error.source))?;
     let name = AppName::from(app);
-    let before = match examined.declared.get(&name) {
+    let before = match examined.declarations.apps.get(&name) {
         Some(Ok(application)) => application,
         Some(Err(problems)) => bail!("Application `{app}` cannot be edited\n{}", told(problems, &examined)),
         None => bail!(not_declared(app, path, &examined)),
     };
-    let place = version_place(&examined.parsed, &name)
+    let place = examined
+        .declarations
+        .version_place(&examined.parsed, &name)
         .ok_or_else(|| anyhow!("where the version of `{app}` stands cannot be told"))?;
     let file = root.join(&place.file);
     let text = std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
@@ -79,12 +81,12 @@ pub(super) fn find(root: &Path, path: &Path, app: &str, version: &str) -> anyhow
         before: text,
         after,
     };
-    check(&examined, &bump, before)?;
+    check(&examined, &bump, before, place.is_templated)?;
     Ok(bump)
 }
 
 fn not_declared(app: &str, path: &Path, examined: &Examined) -> String {
-    let names: Vec<&str> = examined.declared.keys().map(AppName::as_str).take(20).collect();
+    let names: Vec<&str> = examined.declarations.apps.keys().map(AppName::as_str).take(20).collect();
     let known = if names.is_empty() { "none is".to_owned() } else { format!("there are {}", names.join(", ")) };
     format!("no Application `{app}` is declared below {}; {known}", path.display())
 }
@@ -96,11 +98,11 @@ fn told(problems: &[Problem], examined: &Examined) -> String {
 }
 
 /// That the edit changes this app's version and nothing else.
-fn check(examined: &Examined, bump: &Bump, before: &Application) -> anyhow::Result<()> {
+fn check(examined: &Examined, bump: &Bump, before: &Application, is_templated: bool) -> anyhow::Result<()> {
     let mut files = examined.parsed.clone();
     files.insert(bump.file.clone(), Arc::new(parse_file(&bump.file, bump.after.as_bytes())));
-    let after = assemble(&files, &BTreeMap::new());
-    for (name, was) in &examined.declared {
+    let after = assemble(&files, &BTreeMap::new(), examined.paths.iter().map(String::as_str));
+    for (name, was) in &examined.declarations.apps {
         match (was, after.apps.get(name)) {
             (_, Some(Err(problems))) if name.as_str() == bump.app => {
                 let shown = |problem: &Problem| explain(problem, &bump.after);
@@ -108,7 +110,8 @@ fn check(examined: &Examined, bump: &Bump, before: &Application) -> anyhow::Resu
                 bail!("`{}` is no version for {}; nothing was changed\n{}", bump.to, bump.app, problems.join("\n"));
             }
             (_, Some(Ok(application))) if name.as_str() == bump.app => {
-                let is_this = application.version == bump.to && differs_in_version_alone(before, application);
+                let is_this =
+                    application.version == bump.to && differs_in_version_alone(before, application, is_templated);
                 ensure!(
                     is_this,
                     "{}: the edit would change more of `{name}` than its version; edit by hand",
@@ -118,20 +121,28 @@ fn check(examined: &Examined, bump: &Bump, before: &Application) -> anyhow::Resu
             (Ok(was), Some(Ok(is))) if was == is => {}
             (Err(_), Some(Err(_))) => {}
             (Ok(_) | Err(_), Some(Ok(_) | Err(_)) | None) => {
-                bail!("{}: the edit would change Application `{name}` too; edit by hand", bump.place());
+                bail!(
+                    "{}: the edit would change Application `{name}` too, which has the same line; give `{}` a version of its own",
+                    bump.place(),
+                    bump.app
+                );
             }
         }
     }
     ensure!(
-        after.apps.len() == examined.declared.len(),
+        after.apps.len() == examined.declarations.apps.len(),
         "{}: the edit would declare another Application",
         bump.place()
     );
     Ok(())
 }
 
-/// Whether two readings of an app are equal but for the version and the tags that follow it.
-fn differs_in_version_alone(before: &Application, after: &Application) -> bool {
+/// Whether two readings of an app are equal but for the version and the tags that follow it. A template may use the version
+/// wherever it likes: that is what it says, and only other apps are none of its business.
+fn differs_in_version_alone(before: &Application, after: &Application, is_templated: bool) -> bool {
+    if is_templated {
+        return before.name == after.name;
+    }
     let mut expected = before.clone();
     expected.version.clone_from(&after.version);
     for (image, is) in expected.images.iter_mut().zip(&after.images) {

@@ -39,7 +39,7 @@ pub(super) async fn follow(connection: &Connection, app: &str, version: &str, ti
     let mut lines = Lines { is_terminal: std::io::stderr().is_terminal(), last: String::new() };
     let end = tokio::time::timeout(timeout, look(connection, app, version, &mut lines, LOOK_INTERVAL)).await;
     lines.end();
-    end.unwrap_or_else(|_late| End::Late(lines.last))
+    end.unwrap_or(End::Late(lines.last))
 }
 
 async fn look(connection: &Connection, app: &str, version: &str, lines: &mut Lines, interval: Duration) -> End {
