@@ -4,6 +4,7 @@
 //! What is rendered carries no marks of ours and no hold values, so that a digest over it means what Git means.
 
 mod images;
+pub mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
