@@ -3,6 +3,7 @@
 mod architecture;
 mod cli_simulated;
 mod cluster;
+mod deploy;
 mod documentation_links;
 #[path = "soak/judge/mod.rs"]
 mod judge;
@@ -11,6 +12,7 @@ mod rendering;
 mod shipped;
 mod simulation;
 mod support;
+mod validate;
 
 /// Stories allocate and free small values all the time: a third of their time went into it.
 #[global_allocator]

@@ -103,7 +103,9 @@ pub(super) async fn read<W: World>(
             .iter()
             .filter_map(|(name, entered)| Some((name.clone(), application(&entered.declared)?.declared_in.clone()))),
     );
-    let declarations = assemble(&files, &known);
+    let paths =
+        source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
+    let declarations = assemble(&files, &known, paths);
     let before = std::mem::take(&mut source.apps);
     let (files, revision_now, earlier) = (&*source.files, &revision, &before);
     let entering = declarations.apps.into_iter().map(|(name, result)| async move {

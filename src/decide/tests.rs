@@ -79,6 +79,7 @@ fn application(case: &Case) -> Arc<Application> {
             .iter()
             .map(|_| Dependency { app: AppName::from("api"), condition: DependencyCondition::Healthy })
             .collect(),
+        substitute: crate::model::Substitute::default(),
         history_max: 10,
         declared_in: "web.yaml".to_owned(),
         spec: json!({}).into(),

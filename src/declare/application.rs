@@ -3,19 +3,22 @@
 //! Enters: the opened document. Leaves: the Application, which plan it names, and where its source path stands; what is
 //! wrong goes to the sink.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::read_plan;
 use super::problem::{Position, Sink, shown};
-use super::read::{Mapping, Place, is_tag};
+use super::read::{Mapping, Place};
+use super::rule::is_tag;
 use super::scalar::to_json;
-use super::shape::{IGNORE, PLAN_SPEC};
+use super::shape::IGNORE;
+use super::shape_plan::PLAN_SPEC;
 use super::source::{read_common, read_source};
 use super::tree::Content;
 use crate::expression::Expression;
 use crate::model::{
     AppName, Application, Body, Deletion, DeletionCap, Dependency, DependencyCondition, GroupKind, HealthRule,
-    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SyncPolicy, WavePlan,
+    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, Substitute, SubstituteFrom, SubstituteKind, SyncPolicy,
+    WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -33,6 +36,7 @@ pub(super) struct Read {
     pub(super) application: Application,
     pub(super) plan: PlanChoice,
     pub(super) source_at: Position,
+    pub(super) version_at: Position,
     /// Where the names in `dependsOn` stand.
     pub(super) depends_at: Vec<Position>,
 }
@@ -49,7 +53,10 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let name_at = document.mapping("metadata", &mut Sink::new("", 0)).and_then(|metadata| metadata.get("name"));
     let spec_node = document.get("spec")?;
     let spec = document.mapping("spec", sink)?;
+    spec.text("base", sink);
+    let substitute = read_substitute(&spec, sink);
     let version = spec.text("version", sink);
+    let version_at = spec.get("version").map(|place| place.node.at);
     let images = read_images(version, &spec, sink);
     let attempt = spec.whole("attempt", sink).unwrap_or(0);
     let source = read_source(&spec, file, sink);
@@ -87,11 +94,12 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         pause: pause.unwrap_or(PausePolicy::Agent),
         health,
         depends_on,
+        substitute,
         history_max,
         declared_in: file.to_owned(),
         spec: at_rest(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, source_at, depends_at })
+    Some(Read { application, plan: choice, source_at, version_at: version_at?, depends_at })
 }
 
 /// It is only looked at when the custom resource is compared with it, and there may be thousands.
@@ -104,7 +112,7 @@ fn at_rest(spec: serde_json::Value) -> Body {
 /// Ten Releases: two weeks of daily bumps, at about 10 KB each compressed.
 const HISTORY_DEFAULT: u32 = 10;
 
-fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<ImageOverride> {
+pub(super) fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<ImageOverride> {
     let mut images: Vec<ImageOverride> = Vec::new();
     for mapping in spec.mappings("images", sink) {
         let name = mapping.text("name", sink);
@@ -161,11 +169,46 @@ fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (P
     let named = |name: &str, at| (PlanChoice::Named { name: name.to_owned(), at }, WavePlan::all_at_once());
     let Some(place) = spec.get("plan") else { return named(PLAN_DEFAULT, name_at) };
     if matches!(place.node.content, Content::Mapping(_)) {
-        let plan = Mapping::open(&place, &PLAN_SPEC, sink).map(|mapping| read_plan(PLAN_INLINE, &mapping, sink));
+        let mapping = spec.below(&place, &PLAN_SPEC, sink);
+        let plan = mapping.map(|mapping| read_plan(PLAN_INLINE, &mapping, sink));
         return (PlanChoice::Inline, plan.unwrap_or_else(WavePlan::all_at_once));
     }
     let name = place.text(super::shape::Rule::Label(63), sink);
     named(name.unwrap_or(PLAN_DEFAULT), place.node.at)
+}
+
+fn read_substitute(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Substitute {
+    let mut values = BTreeMap::new();
+    if let Some(place) = spec.get("substitute") {
+        for (entry, text) in place.texts_by_name(sink) {
+            if !is_variable(&entry.key) {
+                let field = format!("{}.{}", place.field, shown(&entry.key));
+                let message = format!("`{}` is no name of a variable", shown(&entry.key));
+                sink.report(entry.key_at, &field, message, "letters, digits and `_`, not beginning with a digit");
+            }
+            values.insert(entry.key.clone(), text.to_owned());
+        }
+    }
+    let mut from: Vec<SubstituteFrom> = Vec::new();
+    for mapping in spec.mappings("substituteFrom", sink) {
+        let kind = mapping.word("kind", &[SubstituteKind::ConfigMap, SubstituteKind::Secret], sink);
+        let is_optional = mapping.boolean("optional", sink).unwrap_or(false);
+        let (Some(kind), Some(name), Some(place)) = (kind, mapping.text("name", sink), mapping.get("name")) else {
+            continue;
+        };
+        if from.iter().any(|earlier| earlier.kind == kind && earlier.name == name) {
+            place.report(sink, format!("{} `{}` stands twice", kind.as_str(), shown(name)), "remove one of them");
+        }
+        from.push(SubstituteFrom { kind, name: name.to_owned(), is_optional });
+    }
+    Substitute { values, from }
+}
+
+/// Whether `${...}` may hold this.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn read_dependencies(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> (Vec<Dependency>, Vec<Position>) {

@@ -162,7 +162,9 @@ pub(super) fn read_source(spec: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -
         }
         (None, None) if is_remote => String::new(),
         (None, None) => {
-            spec.get("source")?.report(sink, "`path` is missing", "name the folder that holds the manifests");
+            if !source.is_partial() {
+                spec.get("source")?.report(sink, "`path` is missing", "name the folder that holds the manifests");
+            }
             return None;
         }
         (Some(_) | None, Some(_) | None) => return None,
@@ -275,7 +277,7 @@ mod tests {
         );
         let file = crate::declare::parse_file("apps/web.yaml", document.as_bytes());
         let files = BTreeMap::from([("apps/web.yaml".to_owned(), std::sync::Arc::new(file))]);
-        let declared = crate::declare::assemble(&files, &BTreeMap::new());
+        let declared = crate::declare::assemble(&files, &BTreeMap::new(), []);
         let problems: Vec<String> = declared.problems.iter().map(ToString::to_string).collect();
         if !problems.is_empty() {
             return Err(problems.join("\n"));

@@ -69,6 +69,8 @@ pub struct Application {
     pub health: Vec<HealthRule>,
     /// Apps that must stand before a rollout of this one starts.
     pub depends_on: Vec<Dependency>,
+    /// What `${NAME}` in its manifests is replaced by; off while it is empty.
+    pub substitute: Substitute,
     /// Past releases to keep, 1 to 50.
     pub history_max: u32,
     /// The file that declares it, relative to the repository's root.
@@ -97,6 +99,54 @@ pub struct CommonMetadata {
     pub labels: BTreeMap<String, String>,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// What variables in manifests are replaced by. Off while it is empty: `${NAME}` in a manifest is then text like any other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Substitute {
+    /// Values that Git declares; they win over those of objects.
+    pub values: BTreeMap<String, String>,
+    /// Objects of the destination's namespace whose entries are variables; a later one wins.
+    pub from: Vec<SubstituteFrom>,
+}
+
+impl Substitute {
+    /// Whether anything is replaced at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.values.is_empty() || !self.from.is_empty()
+    }
+}
+
+/// An object whose entries are variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubstituteFrom {
+    /// Its kind.
+    pub kind: SubstituteKind,
+    /// Its name.
+    pub name: String,
+    /// Whether it may be missing.
+    pub is_optional: bool,
+}
+
+/// Kinds of objects whose entries are variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SubstituteKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl SubstituteKind {
+    /// The word that declarations and the API server use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
 }
 
 /// An app that another one waits for.

@@ -11,6 +11,7 @@ mod images;
 mod inputs;
 mod job;
 mod kustomization;
+pub mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -342,6 +343,7 @@ mod tests {
             pause: PausePolicy::Agent,
             health: Vec::new(),
             depends_on: Vec::new(),
+            substitute: crate::model::Substitute::default(),
             history_max: 10,
             declared_in: "app.yaml".to_owned(),
             spec: Value::Null.into(),

@@ -107,6 +107,7 @@ pub(crate) fn application(name: &str) -> Application {
         pause: PausePolicy::Agent,
         health: Vec::new(),
         depends_on: Vec::new(),
+        substitute: crate::model::Substitute::default(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
         spec: serde_json::json!({}).into(),

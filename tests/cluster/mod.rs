@@ -3,6 +3,7 @@
 mod acting;
 mod admission;
 mod checkers;
+mod deploying;
 mod differential;
 mod diffing;
 mod disturbances;

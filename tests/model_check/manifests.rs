@@ -75,6 +75,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         pause: PausePolicy::Agent,
         health: Vec::new(),
         depends_on: Vec::new(),
+        substitute: tidegate::model::Substitute::default(),
         history_max: 1,
         declared_in: "web.yaml".to_owned(),
         spec: json!({"version": name(release).to_string(), "attempt": attempt}).into(),

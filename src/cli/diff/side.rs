@@ -53,7 +53,8 @@ pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyh
     };
     let label: String = commit.id.chars().take(7).collect();
     let parsed = parse(&commit, &files, &folder)?;
-    let declarations = assemble(&parsed, &BTreeMap::new());
+    let paths = files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
+    let declarations = assemble(&parsed, &BTreeMap::new(), paths);
     if !declarations.problems.is_empty() {
         let problems: Vec<String> = declarations.problems.iter().map(Problem::to_string).collect();
         bail!("revision `{revision}` cannot be compared\n{}", problems.join("\n"));
