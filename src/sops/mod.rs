@@ -175,9 +175,13 @@ impl<'a> Walk<'a> {
         match node {
             Node::Map(fields) => {
                 let is_top = self.path.is_empty();
-                for (key, node) in fields.iter().filter(|(key, _)| !(is_top && key == OWN_FIELD)) {
+                let own = |key: &str| is_top && key == OWN_FIELD;
+                let count = fields.iter().filter(|(key, _)| !own(key)).count();
+                let values = value.as_object_mut().filter(|values| values.len() == count);
+                let values = values.ok_or_else(|| two_readings(&self.path))?;
+                for (key, node) in fields.iter().filter(|(key, _)| !own(key)) {
                     self.path.push(Step::Key(key));
-                    let field = value.get_mut(key.as_str()).ok_or_else(|| two_readings(&self.path))?;
+                    let field = values.get_mut(key.as_str()).ok_or_else(|| two_readings(&self.path))?;
                     self.node(node, field)?;
                     self.path.pop();
                 }
@@ -193,18 +197,21 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
-            Node::Null => Ok(()),
+            Node::Null if value.is_null() => Ok(()),
+            Node::Null => Err(two_readings(&self.path)),
             Node::Text(text) => self.text(text, value),
             Node::Plain(_) if self.is_encrypted() => Err(SopsError::NotEncrypted(shown(&self.path))),
-            Node::Plain(bytes) => {
+            Node::Plain(bytes) if is_same(bytes, value) => {
                 self.hash_open(bytes);
                 Ok(())
             }
+            Node::Plain(_) => Err(two_readings(&self.path)),
         }
     }
 
     fn text(&mut self, text: &str, value: &mut Value) -> Result<(), SopsError> {
-        if !value.is_string() {
+        // What is proved is the one reading, what is used the other: they have to be one.
+        if value.as_str() != Some(text) {
             return Err(two_readings(&self.path));
         }
         if !self.is_encrypted() {
@@ -250,6 +257,16 @@ impl<'a> Walk<'a> {
             all.push(':');
             all
         })
+    }
+}
+
+/// Whether a number, truth value or time is for Kubernetes what it is for SOPS. A time is a text for Kubernetes.
+fn is_same(bytes: &str, value: &Value) -> bool {
+    match value {
+        Value::Bool(is_true) => bytes == if *is_true { "True" } else { "False" },
+        Value::Number(number) => bytes.parse().is_ok_and(|other: f64| number.as_f64() == Some(other)),
+        Value::String(_) => bytes.as_bytes().get(4) == Some(&b'-') && bytes.contains('T'),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }
 

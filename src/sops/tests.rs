@@ -251,6 +251,51 @@ fn broken_files_are_named_by_field() {
     broken(&format!("plain: text\n---\n{text}"), "sops");
 }
 
+/// A document whose two readings are not one, as a reader with other rules would make it.
+#[test]
+fn what_was_not_proved_is_not_used() {
+    let text = case("types.yaml");
+    let keys = keys(&["first.agekey"]);
+    let honest = documents(&text);
+    assert!(decrypt(&text, Format::Yaml, honest.clone(), &keys).is_ok());
+    let open = "/plain_unencrypted/any";
+    for (at, other) in [
+        ("/text", json!("ENC[other]")),
+        ("/text", json!(5)),
+        ("/nothing", json!("a value")),
+        ("/hollow", json!({"more": 1})),
+        ("/none", json!(["more"])),
+        ("/list/2", json!("a text")),
+        (&format!("{open}/0"), json!(2)),
+        (&format!("{open}/0"), json!("1")),
+        (&format!("{open}/2"), json!("no")),
+        (&format!("{open}/2"), json!(true)),
+        (&format!("{open}/4"), json!(true)),
+        ("/plain_unencrypted/empty", json!(0)),
+        ("/plain_unencrypted", json!({})),
+        ("", json!([])),
+    ] {
+        let mut forged = honest.clone();
+        *forged[0].pointer_mut(at).unwrap() = other.clone();
+        if at.is_empty() {
+            forged.push(honest[0].clone());
+        }
+        let refused = decrypt(&text, Format::Yaml, forged, &keys);
+        assert!(matches!(&refused, Err(SopsError::Broken { .. })), "{at} {other}: {refused:?}");
+    }
+    let mut more = honest.clone();
+    more[0]["more"] = json!("not proved");
+    assert!(decrypt(&text, Format::Yaml, more, &keys).is_err());
+    assert!(decrypt(&text, Format::Yaml, [honest.clone(), vec![json!({"kind": "Secret"})]].concat(), &keys).is_err());
+}
+
+#[test]
+fn empty_documents_do_not_matter() {
+    let text = [case("secret.yaml"), b"---\n# nothing\n---\n".to_vec()].concat();
+    let found = decrypt_text(&text, Format::Yaml, &keys(&["first.agekey"])).unwrap();
+    assert_eq!(found[0]["stringData"]["username"], json!("admin"));
+}
+
 #[test]
 fn deep_and_huge_files_end_early() {
     let own = "sops: {mac: x, lastmodified: x, age: [{recipient: x, enc: x}]}\n";
