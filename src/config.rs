@@ -35,6 +35,10 @@ pub struct Config {
     pub store: PathBuf,
     /// Socket of the renderer of Kustomize and Helm; without one only plain YAML is rendered.
     pub renderer: Option<PathBuf>,
+    /// Folder of the keys whose owners may sign heads; without one nothing is verified. Re-read at every poll.
+    pub verify_keys: Option<PathBuf>,
+    /// Folder of the keys that open files encrypted with SOPS. Re-read when they are used.
+    pub sops_keys: Option<PathBuf>,
     /// Time between two polls while nothing is under way.
     pub poll_interval: Duration,
     /// Namespace of the Application resources, kept Releases and the agent itself.
@@ -126,6 +130,13 @@ pub struct AgentArgs {
     /// Socket of `tidegate render`, for Kustomize and Helm [default: none, only plain YAML is rendered]
     #[arg(long, env = "TIDEGATE_RENDERER", value_name = "SOCKET")]
     pub renderer: Option<String>,
+    /// Folder of the keys (*.asc, allowed_signers, ca.crt) whose owners may sign heads; any other head is not applied
+    /// [default: none, nothing is verified]
+    #[arg(long, env = "TIDEGATE_VERIFY_KEYS", value_name = "FOLDER")]
+    pub verify_keys: Option<String>,
+    /// Folder of the keys (*.agekey, *.asc) that open files encrypted with SOPS
+    #[arg(long, env = "TIDEGATE_SOPS_KEYS", value_name = "FOLDER")]
+    pub sops_keys: Option<String>,
     /// Time between two polls, such as 500ms, 5s or 1m [default: 5s]
     #[arg(long, env = "TIDEGATE_POLL_INTERVAL", value_name = "DURATION")]
     pub poll_interval: Option<String>,
@@ -210,6 +221,8 @@ struct FileSettings {
     repositories: Vec<FileRepository>,
     store: Option<String>,
     renderer: Option<String>,
+    verify_keys: Option<String>,
+    sops_keys: Option<String>,
     poll_interval: Option<String>,
     namespace: Option<String>,
     owner: Option<String>,
@@ -335,6 +348,8 @@ fn merge(
         git,
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
         renderer: path("renderer", &arguments.renderer, &file.renderer)?,
+        verify_keys: path("verify-keys", &arguments.verify_keys, &file.verify_keys)?,
+        sops_keys: path("sops-keys", &arguments.sops_keys, &file.sops_keys)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,
         owner: pick("owner", &arguments.owner, &file.owner, &namespace).checked(owner_id)?,

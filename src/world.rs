@@ -98,6 +98,9 @@ pub trait World: Send + Sync {
     /// Has a tool render. The same question may be answered from a store of answers.
     fn render(&self, job: &RenderJob) -> impl Future<Output = Result<RenderOutput, RenderFault>> + Send;
 
+    /// Files of the folder of keys that open encrypted files, by name; none when there is no folder.
+    fn keys(&self) -> impl Future<Output = Result<Vec<(String, Vec<u8>)>, SourceError>> + Send;
+
     /// Takes one sample: the value, or `None` when the provider has no data.
     fn measure(&self, provider: &str, query: &str) -> impl Future<Output = Result<Option<f64>, MeasureError>> + Send;
 
@@ -393,6 +396,9 @@ pub enum SourceError {
     /// A limit was reached.
     #[error("{0}")]
     TooLarge(String),
+    /// The head is not signed by anybody whom the settings trust; nothing of it is read.
+    #[error("{0}")]
+    Unverified(String),
 }
 
 /// Why a tool rendered nothing.

@@ -15,7 +15,7 @@ fn files(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn kustomize(path: &str, pairs: &[(&str, &str)]) -> RenderJob {
-    RenderJob { tool: Tool::Kustomize, path: path.to_owned(), files: files(pairs), helm: None }
+    RenderJob { tool: Tool::Kustomize, path: path.to_owned(), files: files(pairs), helm: None, is_secret: false }
 }
 
 fn helm(pairs: &[(&str, &str)], source: HelmSource) -> RenderJob {
@@ -26,7 +26,7 @@ fn helm(pairs: &[(&str, &str)], source: HelmSource) -> RenderJob {
         kube_version: Some("v1.31.2".to_owned()),
         api_versions: vec!["example.com/v1".to_owned(), "example.com/v1/Widget".to_owned()],
     };
-    RenderJob { tool: Tool::Helm, path: "chart".to_owned(), files: files(pairs), helm: Some(helm) }
+    RenderJob { tool: Tool::Helm, path: "chart".to_owned(), files: files(pairs), helm: Some(helm), is_secret: false }
 }
 
 /// Asks, as the agent does.
@@ -179,6 +179,17 @@ fn the_same_question_is_rendered_once_even_when_the_renderer_is_gone_and_the_age
     assert!(matches!(&fault, RenderFault::Unavailable(why) if why.contains("render.sock")), "{fault}");
     scene.process.start_again();
     assert_eq!(ask(&scene.client("b"), &job).unwrap(), first);
+}
+
+#[test]
+fn what_was_decrypted_is_not_kept_on_disk() {
+    let scene = Scene::new();
+    let job = RenderJob { is_secret: true, ..kustomize("overlays/prod", &[BASE, SERVICE, OVERLAY]) };
+    for times in 1..=2 {
+        ask(&scene.client("a"), &job).unwrap();
+        assert_eq!(scene.process.rendered(), times);
+    }
+    assert!(!scene.folder.path().join("a/rendered").exists());
 }
 
 #[test]

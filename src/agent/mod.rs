@@ -69,6 +69,8 @@ pub struct Context<W> {
 pub struct Pace {
     /// Between two polls while nothing is under way.
     pub poll: crate::model::Millis,
+    /// How much longer or shorter it may be, in percent: agents that started together do not ask together for ever.
+    pub poll_jitter_percent: u64,
     /// Folder below which declarations are looked for.
     pub path: String,
     /// The repository, for readers.
@@ -108,6 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         pod: config.pod.clone(),
         pace: Pace {
             poll: crate::model::Millis(u64::try_from(config.poll_interval.as_millis()).unwrap_or(u64::MAX)),
+            poll_jitter_percent: 10,
             path: config.path.clone(),
             repository: config.repository.clone(),
             branch: config.reference.to_string(),

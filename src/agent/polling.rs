@@ -13,8 +13,16 @@ use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
 
 /// Git is asked this often while a rollout is under way, when a revert may be awaited.
 const POLL_WHEN_ROLLING: Millis = Millis::from_seconds(1);
+/// How long after a revert Git is asked as often: somebody is about to commit a fix, or `git revert`.
+const REVERT_AWAITED: Millis = Millis::from_seconds(120);
 /// Polls that may fail in a row before apps say so: one lost connection is no news.
 const POLL_FAILURES_MAX: u32 = 3;
+
+/// Whether a gate shut on this app not long ago.
+fn awaits_revert(slot: &Slot, now: Timestamp) -> bool {
+    let record = slot.app.as_ref().and_then(|app| app.history.record.as_ref());
+    record.and_then(|record| record.last_revert_at).is_some_and(|at| !REVERT_AWAITED.has_passed(at, now))
+}
 
 impl<W: World + 'static> Scheduler<W> {
     pub(super) fn start_poll(&mut self) {
@@ -71,7 +79,8 @@ impl<W: World + 'static> Scheduler<W> {
         let now = self.context.world.now();
         self.is_polling = false;
         let is_rolling = self.slots.values().any(|slot| slot.app.as_ref().is_none_or(|app| app.is_rolling()));
-        let pace = if is_rolling { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
+        let is_awaiting = is_rolling || self.slots.values().any(|slot| awaits_revert(slot, now));
+        let pace = if is_awaiting { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.jittered(self.pace.poll) };
         self.poll_at = pace.after(now);
         if !is_rolling {
             self.stop_following();
@@ -112,6 +121,16 @@ impl<W: World + 'static> Scheduler<W> {
                 }
             }
         }
+    }
+
+    /// A length of time, longer or shorter by up to the jitter: agents that started together do not ask together for ever.
+    fn jittered(&self, pace: Millis) -> Millis {
+        let span = pace.0 * self.pace.poll_jitter_percent / 100;
+        if span == 0 {
+            return pace;
+        }
+        let [low, high, ..] = self.context.world.random();
+        Millis(pace.0 - span + u64::from(u16::from_le_bytes([low, high])) * (2 * span) / u64::from(u16::MAX))
     }
 
     pub(super) fn source_works(&mut self) {

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::source::{Entered, Reading};
-use crate::model::{Application, Declared, Digest, Object, ObjectKey, Release, ReleaseRef, Revision, Tool};
-use crate::render::{Inputs, RenderError, first_difference, inputs, job, label, render};
+use crate::model::{
+    Application, Declared, Digest, Object, ObjectKey, Release, ReleaseRef, Revision, SubstituteKind, Tool,
+};
+use crate::render::{Inputs, RenderError, decrypt, first_difference, inputs, job, label, may_be_encrypted, render};
+use crate::sops::Keys;
 use crate::store::digest::digest;
 use crate::world::{BlobId, Entry, Files, Kinds, RenderFault, SourceError, World};
 
@@ -45,6 +48,7 @@ impl From<SourceError> for Failure {
             | SourceError::Busy { .. }
             | SourceError::NoReference(_)
             | SourceError::Access(_)
+            | SourceError::Unverified(_)
             | SourceError::NoRepository(_)
             | SourceError::Corrupt(_) => Self::Source(error),
         }
@@ -65,7 +69,10 @@ pub(super) async fn enter<W: World>(
         Err(Failure::Render(error)) => {
             let last = Some(Arc::clone(application));
             let may_be_retried = match &error {
-                RenderError::UnknownKind { .. } => true,
+                RenderError::UnknownKind { .. }
+                | RenderError::Encrypted { .. }
+                | RenderError::Keys(_)
+                | RenderError::NoVariables { .. } => true,
                 RenderError::Tool { fault, .. } => matches!(fault, RenderFault::Unavailable(_)),
                 _ => false,
             };
@@ -83,7 +90,9 @@ async fn attempt<W: World>(
     before: Option<&Entered>,
 ) -> Result<Entered, Failure> {
     let (found, followed) = follow(files, reading, application, before).await?;
-    let key = key(application, &found, reading.kinds);
+    let filled = filled(reading, application).await?;
+    let filled = filled.as_ref().unwrap_or(application);
+    let key = key(filled, &found, reading.kinds);
     if let Some(Entered { declared: Declared::Ready { target, .. }, release: Some(release), key: Some(known), .. }) =
         before
         && *known == key
@@ -94,9 +103,10 @@ async fn attempt<W: World>(
         let release = Some(Arc::clone(release));
         return Ok(Entered { declared, release, key: Some(key), followed, may_be_retried: false });
     }
-    let contents = contents(reading, &found).await?;
+    let mut contents = contents(reading, &found).await?;
+    let is_secret = decrypt_all(reading, &mut contents).await?;
     reading.telemetry.rendered();
-    let objects = objects(reading, application, found.tool, contents).await?;
+    let objects = objects(reading, filled, found.tool, contents, is_secret).await?;
     let reference = ReleaseRef {
         digest: digest(&objects, reading.secret_key),
         attempt: application.attempt,
@@ -152,18 +162,86 @@ async fn contents<W: World>(reading: &Reading<'_, W>, found: &Inputs<'_>) -> Res
     Ok(paths.into_iter().zip(texts).collect())
 }
 
+/// Decrypts the files that SOPS encrypted; whether there were any.
+async fn decrypt_all<W: World>(reading: &Reading<'_, W>, contents: &mut Contents) -> Result<bool, Failure> {
+    let mut keys = None;
+    let mut is_secret = false;
+    for (path, text) in contents {
+        if !may_be_encrypted(path, text) {
+            continue;
+        }
+        let keys = match &keys {
+            Some(keys) => keys,
+            None => {
+                let files = reading.world.keys().await.map_err(|error| RenderError::Keys(error.to_string()))?;
+                let read = Keys::from_files(files).map_err(|error| RenderError::Keys(error.to_string()))?;
+                keys.insert(read)
+            }
+        };
+        if let Some(opened) = decrypt(path, text, keys)? {
+            *text = opened;
+            is_secret = true;
+        }
+    }
+    Ok(is_secret)
+}
+
+/// The Application with the variables that it takes from objects of the cluster; `None` when it takes none.
+async fn filled<W: World>(
+    reading: &Reading<'_, W>,
+    application: &Arc<Application>,
+) -> Result<Option<Arc<Application>>, RenderError> {
+    if application.substitute.from.is_empty() {
+        return Ok(None);
+    }
+    let mut values = BTreeMap::new();
+    for from in &application.substitute.from {
+        let key = ObjectKey::local("", from.kind.as_str(), &application.namespace, &from.name);
+        let missing = |problem: String| RenderError::NoVariables {
+            kind: from.kind.as_str(),
+            namespace: application.namespace.clone(),
+            name: from.name.clone(),
+            problem,
+        };
+        match reading.world.get(&key, "v1").await {
+            Ok(Some(object)) => values.extend(entries(from.kind, &object)),
+            Ok(None) if from.is_optional => {}
+            Ok(None) => return Err(missing("does not exist; make it, or say `optional: true`".to_owned())),
+            Err(error) => return Err(missing(format!("cannot be read: {error}"))),
+        }
+    }
+    // What Git says itself is nearer.
+    values.extend(application.substitute.values.clone());
+    let mut filled = Application::clone(application);
+    filled.substitute.values = values;
+    Ok(Some(Arc::new(filled)))
+}
+
+/// The entries of an object that are text.
+fn entries(kind: SubstituteKind, object: &Object) -> BTreeMap<String, String> {
+    let data = object.body.get("data").and_then(serde_json::Value::as_object).into_iter().flatten();
+    let text = |value: &serde_json::Value| match kind {
+        SubstituteKind::ConfigMap => value.as_str().map(str::to_owned),
+        SubstituteKind::Secret => {
+            String::from_utf8(base64::Engine::decode(&base64::prelude::BASE64_STANDARD, value.as_str()?).ok()?).ok()
+        }
+    };
+    data.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+}
+
 /// Renders, by a tool where one is needed.
 async fn objects<W: World>(
     reading: &Reading<'_, W>,
     application: &Application,
     tool: Tool,
     contents: Contents,
+    is_secret: bool,
 ) -> Result<BTreeMap<ObjectKey, Object>, Failure> {
     let label = label(application, tool);
     if tool == Tool::Plain {
         return Ok(render(application, &contents, reading.kinds)?);
     }
-    let Some(job) = job(application, tool, contents, reading.kinds) else {
+    let Some(job) = job(application, tool, contents, reading.kinds, is_secret) else {
         return Ok(render(application, &Contents::new(), reading.kinds)?);
     };
     let output = reading.world.render(&job).await;
@@ -196,7 +274,11 @@ fn key(application: &Application, found: &Inputs<'_>, kinds: &Kinds) -> Digest {
         add(name);
         add(value);
     }
-    add(&application.common.labels.len().to_string());
+    for (name, value) in &application.substitute.values {
+        add(name);
+        add(value);
+    }
+    add(&format!("{} {}", application.common.labels.len(), application.substitute.values.len()));
     if found.tool == Tool::Helm {
         // Only ever compared with one that this process made.
         add(&format!("{:?} {:?} {:?}", application.name, application.source.helm, kinds.server_version));

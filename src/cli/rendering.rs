@@ -12,7 +12,8 @@ use anyhow::{Context as _, bail};
 use super::working_tree::Contents;
 use crate::edge::renderer::{self, Programs};
 use crate::model::{Application, Tool};
-use crate::render::{RenderError, inputs, job, label};
+use crate::render::{RenderError, decrypt, inputs, job, label, may_be_encrypted};
+use crate::sops::Keys;
 use crate::world::{Entry, Files, Kinds};
 
 /// The manifests of an app.
@@ -22,9 +23,14 @@ pub(in crate::cli) fn manifests(
     mut read: impl FnMut(&str) -> anyhow::Result<Vec<u8>>,
 ) -> anyhow::Result<Contents> {
     let (tool, paths) = gather(application, files, &mut read)?;
-    let contents: Contents =
-        paths.into_iter().map(|path| Ok((path.clone(), read(&path)?))).collect::<anyhow::Result<_>>()?;
-    let Some(job) = job(application, tool, contents.clone(), &Kinds::default()) else { return Ok(contents) };
+    let mut contents = Contents::new();
+    for path in paths {
+        let text = read(&path)?;
+        let opened =
+            may_be_encrypted(&path, &text).then(|| decrypt(&path, &text, &keys()?).map_err(anyhow::Error::from));
+        contents.insert(path, opened.transpose()?.flatten().unwrap_or(text));
+    }
+    let Some(job) = job(application, tool, contents.clone(), &Kinds::default(), false) else { return Ok(contents) };
     let label = label(application, tool);
     let ran = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -74,6 +80,15 @@ pub(in crate::cli) fn listed(root: &Path) -> anyhow::Result<Files> {
         }
     }
     Ok(files)
+}
+
+/// The age keys of whoever calls, where the `sops` command looks for them when it is told.
+fn keys() -> anyhow::Result<Keys> {
+    let Some(file) = std::env::var_os("SOPS_AGE_KEY_FILE") else { return Ok(Keys::default()) };
+    let file = PathBuf::from(file);
+    let bytes =
+        std::fs::read(&file).with_context(|| format!("failed to read {} (SOPS_AGE_KEY_FILE)", file.display()))?;
+    Ok(Keys::from_files([("keys.agekey".to_owned(), bytes)])?)
 }
 
 /// The programs of whoever calls: those on the PATH, with what they are logged in to.

@@ -3,6 +3,7 @@
 
 mod cause;
 pub mod cluster;
+mod folder;
 pub mod git;
 mod measure;
 mod query;
@@ -13,6 +14,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +58,8 @@ pub struct Outside {
     git: GitSource,
     providers: Providers,
     renderer: Renderer,
+    /// Folder of keys that open encrypted files.
+    sops_keys: Option<PathBuf>,
     board: watch::Sender<Board>,
     poke: mpsc::Sender<()>,
     senses: Mutex<Senses>,
@@ -80,12 +84,14 @@ impl Outside {
             repository: config.repository.clone(),
             reference: config.reference.clone(),
             access: config.access_for(&config.repository),
+            verify_keys: config.verify_keys.clone(),
             store: config.store.clone(),
         };
         git::sweep(&config.store, std::slice::from_ref(&settings));
         let git = GitSource::open(settings).map_err(OpenError::Git)?;
         let renderer = Renderer::new(config.renderer.clone(), &config.store);
-        Self::compose(cluster, git, Providers::new(config.providers.clone()), renderer)
+        let outside = Self::compose(cluster, git, Providers::new(config.providers.clone()), renderer)?;
+        Ok(Self { sops_keys: config.sops_keys.clone(), ..outside })
     }
 
     fn compose(cluster: Cluster, git: GitSource, providers: Providers, renderer: Renderer) -> Result<Self, OpenError> {
@@ -97,7 +103,7 @@ impl Outside {
             interrupt: signal(SignalKind::interrupt()).map_err(OpenError::Signals)?,
         };
         let (board, _reader) = watch::channel(Board::default());
-        Ok(Self { cluster, git, providers, renderer, board, poke, senses: Mutex::new(senses) })
+        Ok(Self { cluster, git, providers, renderer, sops_keys: None, board, poke, senses: Mutex::new(senses) })
     }
 
     /// All apps as they are now shown, and as they will be.
@@ -222,6 +228,12 @@ impl World for Outside {
 
     async fn render(&self, job: &RenderJob) -> Result<RenderOutput, RenderFault> {
         self.renderer.render(job).await
+    }
+
+    async fn keys(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let Some(folder) = self.sops_keys.clone() else { return Ok(Vec::new()) };
+        let read = tokio::task::spawn_blocking(move || folder::files(&folder));
+        read.await.unwrap_or_else(|_| Err(SourceError::Access("the folder of keys could not be read".to_owned())))
     }
 
     async fn measure(&self, provider: &str, query: &str) -> Result<Option<f64>, MeasureError> {

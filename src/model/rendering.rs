@@ -77,6 +77,8 @@ pub struct RenderJob {
     pub files: BTreeMap<String, Vec<u8>>,
     /// For Helm.
     pub helm: Option<HelmJob>,
+    /// Whether files were decrypted for it: neither they nor the answer may be kept on disk.
+    pub is_secret: bool,
 }
 
 /// What Helm is asked besides.

@@ -10,13 +10,14 @@ use serde_json::Value;
 use crate::model::{Application, HelmJob, Object, ObjectKey, RenderJob, Tool};
 use crate::world::Kinds;
 
-/// Asks for an Application; `None` when it is plain YAML, which needs no tool.
+/// Asks for an Application, some of whose files may have been decrypted; `None` when it is plain YAML, which needs no tool.
 #[must_use]
 pub fn job(
     application: &Application,
     tool: Tool,
     files: BTreeMap<String, Vec<u8>>,
     kinds: &Kinds,
+    is_secret: bool,
 ) -> Option<RenderJob> {
     let path = application.source.path.clone();
     let helm = match tool {
@@ -30,7 +31,7 @@ pub fn job(
             api_versions: api_versions(kinds),
         }),
     };
-    Some(RenderJob { tool, path, files, helm })
+    Some(RenderJob { tool, path, files, helm, is_secret })
 }
 
 /// What the text that a tool made is called where its lines are named.

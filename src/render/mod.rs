@@ -11,6 +11,7 @@ mod images;
 mod inputs;
 mod job;
 mod kustomization;
+mod secrets;
 pub mod variables;
 mod yaml;
 
@@ -20,7 +21,9 @@ use serde_json::Value;
 
 pub use self::inputs::{Inputs, inputs};
 pub use self::job::{first_difference, job, label};
+pub use self::secrets::{decrypt, may_be_encrypted};
 use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey};
+use crate::sops::SopsError;
 use crate::world::{Kinds, RenderFault};
 
 /// At most this many objects in one Application: an inventory entry is ~100 B, so 2,000 keep its record below 300 KB.
@@ -120,6 +123,32 @@ pub enum RenderError {
         /// Why there is no result.
         fault: RenderFault,
     },
+    /// A file is encrypted, and stays so.
+    #[error("{file}: {error}")]
+    Encrypted {
+        /// The file.
+        file: String,
+        /// Why.
+        error: SopsError,
+    },
+    /// The folder of keys is of no use.
+    #[error("the folder of --sops-keys: {0}")]
+    Keys(String),
+    /// A variable cannot be replaced.
+    #[error(transparent)]
+    Variable(#[from] variables::VariableError),
+    /// An object that variables are read from is not there.
+    #[error("{kind} {namespace}/{name} of spec.substituteFrom {problem}")]
+    NoVariables {
+        /// Its kind.
+        kind: &'static str,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// Each rendering gives something else.
     #[error(
         "{label}: {key} has another `{field}` each time it is rendered, so that each look would be a new Release; give the chart a fixed value for it"
@@ -170,6 +199,9 @@ pub fn render_with_files(
     for (file, document, mut body) in declared {
         if body.get("apiVersion").and_then(Value::as_str).is_some_and(|version| version.starts_with("tidegate.dev/")) {
             continue;
+        }
+        if application.substitute.is_on() {
+            variables::substitute(&mut body, &application.substitute.values)?;
         }
         clean(&mut body);
         name_hook(&mut body);

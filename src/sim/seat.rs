@@ -342,6 +342,10 @@ impl World for Seat {
         Err(RenderFault::Unavailable("nothing renders in the simulated world".to_owned()))
     }
 
+    async fn keys(&self) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        Ok(Vec::new())
+    }
+
     async fn measure(&self, provider: &str, query: &str) -> Result<Option<f64>, MeasureError> {
         let (provider, query) = (provider.to_owned(), query.to_owned());
         self.ask(move |state| {

@@ -30,7 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["model", "status", "world", "declare", "render"]),
     ("config", &["model"]),
     ("telemetry", &["model", "status", "world", "config"]),
-    ("edge", &["model", "status", "world", "config", "telemetry"]),
+    ("edge", &["model", "signature", "status", "world", "config", "telemetry"]),
     ("agent", &["*", "-cli", "-sim"]),
     ("sim", &["*", "-cli", "-edge"]),
     ("cli", &["*"]),

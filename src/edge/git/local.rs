@@ -13,7 +13,7 @@ use super::ancestry::{Relation, relate};
 use super::resolve::{self, Target};
 use super::snapshot::Snapshots;
 use super::store::Failure;
-use super::watch;
+use super::{trust, watch};
 use crate::model::Reference;
 use crate::world::{Ancestry, DEEPEN_COMMITS_MAX, Polled, SourceError};
 
@@ -21,15 +21,16 @@ use crate::world::{Ancestry, DEEPEN_COMMITS_MAX, Polled, SourceError};
 pub(super) struct Local {
     path: PathBuf,
     reference: Reference,
+    verify_keys: Option<PathBuf>,
     watcher: Option<RecommendedWatcher>,
     hint: Arc<Notify>,
 }
 
 impl Local {
     /// Watches the repository from here on when it is there.
-    pub(super) fn new(path: PathBuf, reference: Reference, hint: Arc<Notify>) -> Self {
+    pub(super) fn new(path: PathBuf, reference: Reference, verify_keys: Option<PathBuf>, hint: Arc<Notify>) -> Self {
         let watcher = Repository::open(&path).ok().and_then(|repository| observe(&repository, &hint));
-        Self { path, reference, watcher, hint }
+        Self { path, reference, verify_keys, watcher, hint }
     }
 
     /// The folder to read blobs from.
@@ -73,7 +74,9 @@ impl Local {
                 }
             }
         };
-        snapshots.make(&repository, &target, known, ancestry).map(Polled::Moved).map_err(Failure::into_error)
+        let trusted = trust::check(self.verify_keys.as_deref(), &repository, &target.want, &target);
+        let made = trusted.and_then(|()| snapshots.make(&repository, &target, known, ancestry));
+        made.map(Polled::Moved).map_err(Failure::into_error)
     }
 
     fn find_target(&self, repository: &Repository) -> Result<Target, SourceError> {

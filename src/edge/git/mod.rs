@@ -31,6 +31,7 @@ mod store;
 mod tls;
 mod transport;
 mod tree;
+mod trust;
 mod watch;
 mod worker;
 
@@ -61,6 +62,8 @@ pub struct GitSettings {
     pub reference: Reference,
     /// How to reach it: names of files, which are read again at every poll.
     pub access: GitAccess,
+    /// Folder of the keys whose owners may sign; re-read at every poll. `None`: nothing is verified.
+    pub verify_keys: Option<PathBuf>,
     /// Folder for clones; may be lost at any time.
     pub store: PathBuf,
 }

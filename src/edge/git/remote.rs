@@ -12,7 +12,8 @@ use super::exchange::{Exchange, Server};
 use super::listing::{self, ADVERTISEMENT_BYTES_MAX, Protocol};
 use super::resolve::{self, Target};
 use super::snapshot::Snapshots;
-use super::store::{Failure, Store};
+use super::store::{FETCHED, Failure, Store};
+use super::trust;
 use crate::model::Reference;
 use crate::world::{Ancestry, DEEPEN_COMMITS_MAX, Polled, Snapshot, SourceError};
 
@@ -28,12 +29,13 @@ pub(super) struct Remote {
     store: Store,
     protocol: Option<Protocol>,
     reference: Reference,
+    verify_keys: Option<PathBuf>,
 }
 
 impl Remote {
     /// Prepares polls; nothing is sent or written yet.
-    pub(super) fn new(server: Server, store: Store, reference: Reference) -> Self {
-        Self { server, store, protocol: None, reference }
+    pub(super) fn new(server: Server, store: Store, reference: Reference, verify_keys: Option<PathBuf>) -> Self {
+        Self { server, store, protocol: None, reference, verify_keys }
     }
 
     /// The folder to read blobs from.
@@ -93,6 +95,9 @@ impl Remote {
     ) -> Result<Snapshot, Failure> {
         // A poll that was given up, or a deepened history, may have brought it already.
         let stored = self.store.open()?.filter(|repository| repository.find_commit(target.commit).is_ok());
+        // A tag that is to be verified has to be here itself.
+        let is_needed = self.verify_keys.is_some() && target.want.starts_with("refs/tags/");
+        let stored = stored.filter(|_| !is_needed);
         let (mut repository, mut head) = match stored {
             Some(repository) => {
                 self.store.point(&repository, target.commit)?;
@@ -116,7 +121,9 @@ impl Remote {
                 },
             }
         };
-        snapshots.make(&repository, &Target { commit: head, ..target.clone() }, known, ancestry)
+        let target = Target { commit: head, ..target.clone() };
+        trust::check(self.verify_keys.as_deref(), &repository, FETCHED, &target)?;
+        snapshots.make(&repository, &target, known, ancestry)
     }
 
     /// Asks the server what the reference stands for, as cheaply as it lets us.

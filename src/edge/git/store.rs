@@ -28,7 +28,7 @@ pub(super) const PACKS_MAX: usize = 32;
 const OBJECTS_MAX: usize = 4_000_000;
 
 /// Where a fetch puts the head before it is ours.
-const FETCHED: &str = "refs/tidegate/fetched";
+pub(super) const FETCHED: &str = "refs/tidegate/fetched";
 
 /// Our own name of the head, whatever it is called over there.
 const HEAD: &str = "refs/tidegate/head";

@@ -59,10 +59,10 @@ impl Worker {
         hint: Arc<Notify>,
         requests: Arc<AtomicU64>,
     ) -> Self {
-        let GitSettings { repository: _, reference, access, store } = settings;
+        let GitSettings { repository: _, reference, access, verify_keys, store } = settings;
         let remote = |server: Server, url: &str| {
             let store = Store::new(&store, url, &reference);
-            Source::Remote(Box::new(Remote::new(server, store, reference.clone())))
+            Source::Remote(Box::new(Remote::new(server, store, reference.clone(), verify_keys.clone())))
         };
         let source = match place {
             Place::Http(url) => {
@@ -73,7 +73,7 @@ impl Worker {
                 let url = address.to_string();
                 remote(Server::Ssh(Box::new(Ssh::new(address, access, limits, requests))), &url)
             }
-            Place::Local(path) => Source::Local(Local::new(path, reference, hint)),
+            Place::Local(path) => Source::Local(Local::new(path, reference, verify_keys, hint)),
         };
         Self { source, snapshots: Snapshots::default(), current }
     }

@@ -69,7 +69,9 @@ impl Renderer {
         if let Some(fault) = self.refusal(&key) {
             return Err(fault);
         }
-        if let Some(output) = self.cache.get(&key).await.and_then(|bytes| wire::output(&bytes).ok()) {
+        if !job.is_secret
+            && let Some(output) = self.cache.get(&key).await.and_then(|bytes| wire::output(&bytes).ok())
+        {
             return Ok(output);
         }
         let Some(socket) = &self.socket else {
@@ -86,7 +88,9 @@ impl Renderer {
                 let output = wire::output(&bytes).map_err(|error| {
                     RenderFault::Unavailable(format!("the renderer's answer makes no sense: {error}"))
                 })?;
-                self.cache.put(&key, bytes).await;
+                if !job.is_secret {
+                    self.cache.put(&key, bytes).await;
+                }
                 Ok(output)
             }
             Err(fault) => {

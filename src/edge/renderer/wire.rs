@@ -118,7 +118,7 @@ pub(super) fn job(bytes: &[u8]) -> Result<RenderJob, String> {
         kube_version: helm.kube_version,
         api_versions: helm.api_versions,
     });
-    Ok(RenderJob { tool, path: question.path, files: files.collect::<Result<_, String>>()?, helm })
+    Ok(RenderJob { tool, path: question.path, files: files.collect::<Result<_, String>>()?, helm, is_secret: true })
 }
 
 /// An answer as bytes.

@@ -82,6 +82,7 @@ impl Fixture {
             repository: repository.to_owned(),
             reference: Reference::Branch("main".to_owned()),
             access: GitAccess::default(),
+            verify_keys: None,
             store: self.path("store"),
         }
     }
