@@ -74,6 +74,9 @@ pub struct Pace {
     pub repository: String,
     /// The branch, for messages.
     pub branch: String,
+    /// What polls are spread with, so that agents that were started together do not ask their host together for good;
+    /// `None`: they are not spread, and a story is told again as it was told before.
+    pub spread: Option<u64>,
 }
 
 /// Runs the agent until it is told to stop.
@@ -100,6 +103,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let _sent = hint.try_send(());
         }
     };
+    let spread = world.random()[..8].try_into().expect("eight bytes of 32");
     let settings = Settings {
         namespace: config.namespace.clone(),
         owner: config.owner.clone(),
@@ -110,6 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             path: config.path.clone(),
             repository: config.repository.clone(),
             branch: config.reference.to_string(),
+            spread: Some(u64::from_le_bytes(spread)),
         },
     };
     let work = work(world, settings, &telemetry, &standing_sender);

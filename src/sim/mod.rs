@@ -117,6 +117,7 @@ impl Sim {
                 path: String::new(),
                 repository: "https://git.example.com/fleet.git".to_owned(),
                 branch: BRANCH.to_owned(),
+                spread: None,
             };
             let settings = Settings {
                 namespace: NAMESPACE.to_owned(),
