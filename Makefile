@@ -23,6 +23,8 @@ test: lint ## everything that must hold before a commit goes in: lint, unit test
 	@bash .ci/step 'unit tests' cargo test --locked --quiet --lib --config 'profile.dev.package.tidegate.opt-level=0'
 	@bash .ci/step 'test control plane' bash .ci/testplane.sh
 	@bash .ci/step 'prometheus' bash .ci/prometheus.sh
+	@bash .ci/step 'kustomize and helm' bash .ci/renderers.sh
+	@bash .ci/step 'chart registry' bash .ci/registry.sh
 	@bash .ci/step 'tests on a real control plane' bash .ci/cluster-tests
 
 test-all: test ## as test, and the slow ones that are marked as ignored

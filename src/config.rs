@@ -33,6 +33,8 @@ pub struct Config {
     pub git: GitRules,
     /// Where the bare clone lives; may be lost at any time.
     pub store: PathBuf,
+    /// Socket of the renderer of Kustomize and Helm; without one only plain YAML is rendered.
+    pub renderer: Option<PathBuf>,
     /// Time between two polls while nothing is under way.
     pub poll_interval: Duration,
     /// Namespace of the Application resources, kept Releases and the agent itself.
@@ -121,6 +123,9 @@ pub struct AgentArgs {
     /// Folder for the clone; it may be lost at any time [default: /var/lib/tidegate]
     #[arg(long, env = "TIDEGATE_STORE", value_name = "FOLDER")]
     pub store: Option<String>,
+    /// Socket of `tidegate render`, for Kustomize and Helm [default: none, only plain YAML is rendered]
+    #[arg(long, env = "TIDEGATE_RENDERER", value_name = "SOCKET")]
+    pub renderer: Option<String>,
     /// Time between two polls, such as 500ms, 5s or 1m [default: 5s]
     #[arg(long, env = "TIDEGATE_POLL_INTERVAL", value_name = "DURATION")]
     pub poll_interval: Option<String>,
@@ -204,6 +209,7 @@ struct FileSettings {
     git_proxy: Option<String>,
     repositories: Vec<FileRepository>,
     store: Option<String>,
+    renderer: Option<String>,
     poll_interval: Option<String>,
     namespace: Option<String>,
     owner: Option<String>,
@@ -328,6 +334,7 @@ fn merge(
         path: pick("path", &arguments.path, &file.path, "").checked(repository_folder)?,
         git,
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
+        renderer: path("renderer", &arguments.renderer, &file.renderer)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,
         owner: pick("owner", &arguments.owner, &file.owner, &namespace).checked(owner_id)?,

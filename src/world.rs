@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Revision, Timestamp};
+use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, RenderJob, RenderOutput, Revision, Timestamp};
 use crate::status::AppView;
 
 /// What the agent may ask of the outside.
@@ -95,6 +95,9 @@ pub trait World: Send + Sync {
     /// Reads files of a fetched commit, each at most [`BLOB_BYTES_MAX`] long.
     fn read(&self, blobs: &[BlobId]) -> impl Future<Output = Result<Vec<Vec<u8>>, SourceError>> + Send;
 
+    /// Has a tool render. The same question may be answered from a store of answers.
+    fn render(&self, job: &RenderJob) -> impl Future<Output = Result<RenderOutput, RenderFault>> + Send;
+
     /// Takes one sample: the value, or `None` when the provider has no data.
     fn measure(&self, provider: &str, query: &str) -> impl Future<Output = Result<Option<f64>, MeasureError>> + Send;
 
@@ -161,15 +164,26 @@ pub struct Listed {
     pub resource_version: String,
 }
 
-/// What the API server knows of its kinds: by kind and version, whether it is namespaced.
+/// What the API server knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kinds(pub BTreeMap<(GroupKind, String), bool>);
+pub struct Kinds {
+    /// Its kinds: by kind and version, whether it is namespaced.
+    pub served: BTreeMap<(GroupKind, String), bool>,
+    /// Its version, such as `v1.36.3`, when it said one.
+    pub server_version: Option<String>,
+}
 
 impl Kinds {
     /// Whether objects of this kind live in a namespace; `None` when the server does not know the kind.
     #[must_use]
     pub fn is_namespaced(&self, kind: &GroupKind, version: &str) -> Option<bool> {
-        self.0.get(&(kind.clone(), version.to_owned())).copied()
+        self.served.get(&(kind.clone(), version.to_owned())).copied()
+    }
+}
+
+impl FromIterator<((GroupKind, String), bool)> for Kinds {
+    fn from_iter<T: IntoIterator<Item = ((GroupKind, String), bool)>>(kinds: T) -> Self {
+        Self { served: kinds.into_iter().collect(), server_version: None }
     }
 }
 
@@ -379,6 +393,17 @@ pub enum SourceError {
     /// A limit was reached.
     #[error("{0}")]
     TooLarge(String),
+}
+
+/// Why a tool rendered nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderFault {
+    /// No renderer runs, or none answers: the same question may be answered later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The tool, or what was asked of it, is not right: it says no every time.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Why a sample could not be taken.

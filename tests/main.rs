@@ -3,13 +3,16 @@
 mod architecture;
 mod cli_simulated;
 mod cluster;
+mod deploy;
 mod documentation_links;
 #[path = "soak/judge/mod.rs"]
 mod judge;
 mod model_check;
+mod rendering;
 mod shipped;
 mod simulation;
 mod support;
+mod validate;
 
 /// Stories allocate and free small values all the time: a third of their time went into it.
 #[global_allocator]

@@ -111,11 +111,13 @@ fn examples_in_the_documentation_are_valid() {
     for document in ["README.md", "docs/reference/declarations.md", "docs/guides/first-rollout.md"] {
         let text = std::fs::read_to_string(root().join(document)).expect("the document exists");
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        // The folder that the examples name as their source.
-        let source = folder.path().join("apps/web/manifests");
-        std::fs::create_dir_all(&source).expect("a folder can be made");
-        let manifest = root().join("manifests/apps/web/manifests/service.yaml");
-        std::fs::copy(manifest, source.join("service.yaml")).expect("a manifest can be copied");
+        // The folders that the examples name as their sources.
+        for source in ["apps/web/manifests", "services/billing", "tools/exporter", "tools/collector"] {
+            let source = folder.path().join(source);
+            std::fs::create_dir_all(&source).expect("a folder can be made");
+            let manifest = root().join("manifests/apps/web/manifests/service.yaml");
+            std::fs::copy(manifest, source.join("service.yaml")).expect("a manifest can be copied");
+        }
         for (index, example) in examples(&text).into_iter().enumerate() {
             std::fs::write(folder.path().join(format!("{index}.yaml")), example).expect("a file can be written");
             count += 1;

@@ -15,6 +15,7 @@ mod polling;
 mod publish;
 mod recover;
 mod rehearsal;
+mod rendering;
 pub mod resources;
 mod rest;
 mod role;

@@ -161,7 +161,7 @@ impl<W: World + 'static> Scheduler<W> {
             self.proven = None;
             return self.source_failed(error, false);
         }
-        if source.misses_kind {
+        if source.may_be_retried {
             self.kinds_at.get_or_insert(Millis::from_seconds(10).after(now));
         }
         if self.commit.is_none() {

@@ -340,7 +340,7 @@ impl<W: World + 'static> Scheduler<W> {
                 if *self.kinds != kinds {
                     self.kinds = Arc::new(kinds);
                 }
-                if self.source.as_ref().is_some_and(|source| source.misses_kind) {
+                if self.source.as_ref().is_some_and(|source| source.may_be_retried) {
                     self.start_read(None);
                 }
             }

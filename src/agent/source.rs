@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use futures::{StreamExt, TryStreamExt, stream};
 
+use super::rendering::{Followed, enter};
 use crate::declare::{ParsedFile, assemble, is_candidate, parse_file};
-use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, ReleaseRef, Revision};
+use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, Revision};
 use crate::mutants::{Mutant, is_planted};
-use crate::render::{RenderError, inputs, render};
-use crate::store::digest::digest;
 use crate::telemetry::Telemetry;
 use crate::world::{BlobId, Entry, Files, Kinds, Snapshot, SourceError, World};
 
 /// Blobs read at once.
 const READ_BATCH: usize = 500;
+/// Apps that are rendered at once: a renderer runs fewer, and takes the next without waiting for it.
+const RENDERS_MAX: usize = 8;
 /// Applications that may leave Git with `deletion: cascade` in one commit before it pauses: more than this ...
 const REMOVED_MAX: usize = 5;
 /// ... and more than this share of them.
@@ -34,8 +35,8 @@ pub(super) struct Source {
     pub(super) apps: BTreeMap<AppName, Entered>,
     /// Apps whose entry changed with the last commit.
     pub(super) changed: BTreeSet<AppName>,
-    /// Whether a kind was missing, so that another look at the cluster's kinds may help.
-    pub(super) misses_kind: bool,
+    /// Whether another look may help although Git stays as it is: a kind was missing, or no renderer answered.
+    pub(super) may_be_retried: bool,
 }
 
 /// One app as Git has it.
@@ -46,7 +47,18 @@ pub(super) struct Entered {
     /// What it renders to.
     pub(super) release: Option<Arc<Release>>,
     /// Hash over everything that rendering read.
-    key: Option<Digest>,
+    pub(super) key: Option<Digest>,
+    /// Files that say which others belong to it.
+    pub(super) followed: Followed,
+    /// Whether rendering it again may go better although Git stays as it is.
+    pub(super) may_be_retried: bool,
+}
+
+impl Entered {
+    /// Without a Release.
+    pub(super) fn bare(declared: Declared) -> Self {
+        Self { declared, release: None, key: None, followed: Followed::new(), may_be_retried: false }
+    }
 }
 
 /// What reading a commit needs from outside.
@@ -91,19 +103,24 @@ pub(super) async fn read<W: World>(
             .iter()
             .filter_map(|(name, entered)| Some((name.clone(), application(&entered.declared)?.declared_in.clone()))),
     );
-    let declarations = assemble(&files, &known);
+    let paths =
+        source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
+    let declarations = assemble(&files, &known, paths);
     let before = std::mem::take(&mut source.apps);
-    source.misses_kind = false;
-    for (name, result) in declarations.apps {
+    let (files, revision_now, earlier) = (&*source.files, &revision, &before);
+    let entering = declarations.apps.into_iter().map(|(name, result)| async move {
         let entered = match result {
-            Ok(application) => enter(source, reading, &revision, &application, before.get(&name)).await?,
+            Ok(application) => enter(files, reading, revision_now, &application, earlier.get(&name)).await?,
             Err(problems) => {
                 let reason = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                broken(before.get(&name), &revision, reason)
+                broken(earlier.get(&name), revision_now, reason)
             }
         };
-        source.apps.insert(name, entered);
-    }
+        Ok::<_, SourceError>((name, entered))
+    });
+    let entered: BTreeMap<AppName, Entered> = stream::iter(entering).buffered(RENDERS_MAX).try_collect().await?;
+    source.apps = entered;
+    source.may_be_retried = source.apps.values().any(|entered| entered.may_be_retried);
     let names = before.keys().chain(known.keys()).cloned().collect::<BTreeSet<_>>();
     remove(source, reading, &before, &names, &revision);
     let differs = |name: &&AppName| {
@@ -176,91 +193,7 @@ fn application(declared: &Declared) -> Option<&Arc<Application>> {
 fn broken(before: Option<&Entered>, revision: &Revision, reason: String) -> Entered {
     let last = before.and_then(|entered| application(&entered.declared)).cloned();
     let declared = Declared::Broken { last, revision: Some(revision.clone()), reason };
-    Entered { declared, release: None, key: None }
-}
-
-/// Renders an app, unless everything that rendering reads is what it was.
-async fn enter<W: World>(
-    source: &mut Source,
-    reading: &Reading<'_, W>,
-    revision: &Revision,
-    application: &Arc<Application>,
-    before: Option<&Entered>,
-) -> Result<Entered, SourceError> {
-    let found = match inputs(application, &source.files) {
-        Ok(found) => found,
-        Err(error) => return Ok(refused(revision, application, &error)),
-    };
-    let key = render_key(application, &found);
-    if let Some(Entered { declared: Declared::Ready { target, .. }, release: Some(release), key: Some(known) }) = before
-        && *known == key
-    {
-        let target =
-            ReleaseRef { attempt: application.attempt, version: application.version.clone(), ..target.clone() };
-        let declared = Declared::Ready { application: Arc::clone(application), target };
-        return Ok(Entered { declared, release: Some(Arc::clone(release)), key: Some(key) });
-    }
-    let (paths, blobs): (Vec<String>, Vec<BlobId>) = found
-        .iter()
-        .filter_map(|(path, entry)| match entry {
-            Entry::File { blob, .. } => Some(((*path).to_owned(), blob.clone())),
-            Entry::Link | Entry::Submodule => None,
-        })
-        .unzip();
-    let texts = match reading.world.read(&blobs).await {
-        Ok(texts) => texts,
-        Err(SourceError::TooLarge(reason)) => {
-            return Ok(refused(revision, application, &RenderError::TooLarge(reason)));
-        }
-        Err(error) => return Err(error),
-    };
-    reading.telemetry.rendered();
-    let contents: BTreeMap<String, Vec<u8>> = paths.into_iter().zip(texts).collect();
-    match render(application, &contents, reading.kinds) {
-        Ok(objects) => {
-            let reference = ReleaseRef {
-                digest: digest(&objects, reading.secret_key),
-                attempt: application.attempt,
-                version: application.version.clone(),
-                revision: revision.clone(),
-            };
-            let release = Release { app: application.name.clone(), reference: reference.clone(), objects };
-            let declared = Declared::Ready { application: Arc::clone(application), target: reference };
-            Ok(Entered { declared, release: Some(Arc::new(release.at_rest())), key: Some(key) })
-        }
-        Err(error) => {
-            source.misses_kind |= matches!(error, RenderError::UnknownKind { .. });
-            Ok(refused(revision, application, &error))
-        }
-    }
-}
-
-fn refused(revision: &Revision, application: &Arc<Application>, error: &RenderError) -> Entered {
-    let reason = error.to_string();
-    let declared = Declared::Broken { last: Some(Arc::clone(application)), revision: Some(revision.clone()), reason };
-    Entered { declared, release: None, key: None }
-}
-
-/// Hash over what rendering reads: blobs by path, images, namespace.
-fn render_key(application: &Application, found: &BTreeMap<&str, &Entry>) -> Digest {
-    let mut hasher = Sha256::new();
-    let mut add = |text: &str| {
-        hasher.update(text.len().to_le_bytes());
-        hasher.update(text);
-    };
-    add(&application.namespace);
-    for image in &application.images {
-        add(&image.name);
-        add(&image.tag);
-        add(image.digest.as_deref().unwrap_or_default());
-    }
-    for (path, entry) in found {
-        add(path);
-        if let Entry::File { blob, .. } = entry {
-            add(&blob.0);
-        }
-    }
-    Digest(hasher.finalize().into())
+    Entered::bare(declared)
 }
 
 /// Apps that are certainly gone from Git; too many at once, or all of them, pause instead (S7).
@@ -296,11 +229,7 @@ fn remove<W>(
                 );
                 broken(before.get(name), revision, reason)
             }
-            None => Entered {
-                declared: Declared::Removed { deletion: deletion(name), revision: revision.clone() },
-                release: None,
-                key: None,
-            },
+            None => Entered::bare(Declared::Removed { deletion: deletion(name), revision: revision.clone() }),
         };
         entries.push((name.clone(), entered));
     }

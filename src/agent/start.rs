@@ -130,7 +130,7 @@ pub fn recalled(object: &Object) -> Option<Arc<Application>> {
         "metadata": {"name": stored.name.as_str()}, "spec": spec});
     let parsed = parse_file(&stored.declared_in, document.to_string().as_bytes());
     let files = BTreeMap::from([(stored.declared_in.clone(), Arc::new(parsed))]);
-    assemble(&files, &BTreeMap::new()).apps.remove(&stored.name)?.ok()
+    assemble(&files, &BTreeMap::new(), []).apps.remove(&stored.name)?.ok()
 }
 
 pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {

@@ -295,7 +295,7 @@ impl<W: World + 'static> Scheduler<W> {
     /// A definition changed: kinds that somebody waits for may be served now.
     fn ask_for_kinds(&mut self) {
         let now = self.context.world.now();
-        if self.source.as_ref().is_some_and(|source| source.misses_kind) {
+        if self.source.as_ref().is_some_and(|source| source.may_be_retried) {
             self.kinds_at = Some(Millis(500).after(now));
         }
         for scope in &self.unserved {

@@ -14,10 +14,13 @@ mod agent;
 mod connection;
 mod crds;
 mod demo;
+mod deploy;
 mod diff;
 mod history;
 mod orphans;
 mod output;
+mod render;
+mod rendering;
 mod request;
 pub mod schema;
 mod simulate;
@@ -41,6 +44,8 @@ struct Arguments {
 enum Command {
     /// Run the agent
     Agent(Box<crate::config::AgentArgs>),
+    /// Run the renderer of Kustomize and Helm, beside an agent
+    Render(render::RenderArgs),
     /// Check declarations without a cluster
     Validate(validate::Arguments),
     /// Tell the story of a rollout in a simulated cluster, with the real agent; needs nothing
@@ -50,6 +55,9 @@ enum Command {
     /// Show what a working tree or a revision would change: in the cluster, or since another revision (exit code 1 when
     /// something differs)
     Diff(diff::DiffArgs),
+    /// Edit an app's version line in a clone, commit, push, and wait for it if asked to (exit code 1 when the push is
+    /// refused, or the version does not come into effect)
+    Deploy(deploy::DeployArgs),
     /// Print the JSON Schema of declarations
     Schema(schema::Arguments),
     /// Print the custom resource definitions as YAML
@@ -84,10 +92,12 @@ const FAILED: u8 = 2;
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Agent(arguments) => agent::run(&arguments),
+        Command::Render(arguments) => once(render::run(&arguments)),
         Command::Validate(arguments) => return validate::run(&arguments),
         Command::Demo(arguments) => once(demo::run(&arguments)),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Diff(arguments) => once(diff::run(&arguments)),
+        Command::Deploy(arguments) => once(deploy::run(&arguments)),
         Command::Schema(arguments) => return schema::run(&arguments),
         Command::Crds => crds::run(),
         Command::Status(arguments) => once(status::run(&arguments)),
@@ -146,6 +156,10 @@ mod tests {
             ("tidegate tree", false),
             ("tidegate orphans", true),
             ("tidegate orphans web api -o json", true),
+            ("tidegate deploy web 1.5.0 --path clone -m bump --wait --timeout 5m -n delivery", true),
+            ("tidegate deploy web 1.5.0 --push=false --allow-dirty -o json", true),
+            ("tidegate deploy web", false),
+            ("tidegate deploy ../web 1", false),
             ("tidegate demo --fast", true),
             ("tidegate simulate manifests --app web --ready-after 500ms --fail-at 2 --ascii", true),
             ("tidegate simulate manifests --width 10", false),

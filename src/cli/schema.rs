@@ -12,7 +12,7 @@ use crate::declare::schemas;
 /// Prints the JSON Schema of a kind; without a kind, one schema that takes any of them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// Application or WavePlan.
+    /// Application, ApplicationBase, ApplicationSet, ApplicationVersion, Policy or WavePlan.
     pub kind: Option<String>,
 }
 
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_kind_is_found_in_any_case_and_an_unknown_one_is_named() {
         assert_eq!(choose(Some("waveplan")).expect("it is known")["title"], "WavePlan");
-        assert_eq!(choose(None).expect("it is there")["oneOf"].as_array().map(Vec::len), Some(2));
-        assert!(choose(Some("Policy")).expect_err("it is not known").contains("Application, WavePlan"));
+        assert_eq!(choose(None).expect("it is there")["oneOf"].as_array().map(Vec::len), Some(6));
+        assert!(choose(Some("Deployment")).expect_err("it is not known").contains("Application, ApplicationBase,"));
     }
 }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::declare::{FILE_BYTES_MAX, ParsedFile, Problem, assemble, is_candidate, parse_file};
+use crate::declare::{
+    API_VERSION, Declarations, FILE_BYTES_MAX, ParsedFile, Problem, assemble, is_candidate, parse_file,
+};
 use crate::model::{AppName, Application};
 
 /// Checks the Applications and WavePlans below a folder.
@@ -26,10 +28,24 @@ pub struct Arguments {
     pub root: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
-    pub output: Output,
+    pub output: Form,
+    /// Print this Application as YAML instead: whole, with what its base or its template gives.
+    #[arg(long, value_name = "APP", conflicts_with = "output")]
+    pub show: Option<String>,
 }
 
-/// How to print.
+/// How to print problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// For people: the line, a caret, a hint.
+    Text,
+    /// For machines.
+    Json,
+    /// Annotations of a GitHub Actions run: each problem is shown beside its line in the pull request.
+    Github,
+}
+
+/// How to print what has only two forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// For people.
@@ -48,13 +64,45 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(app) = &arguments.show {
+        return show(&examined, app);
+    }
     let text = match arguments.output {
-        Output::Text => examined.as_text(),
-        Output::Json => examined.as_json(),
+        Form::Text => examined.as_text(),
+        Form::Json => examined.as_json(),
+        Form::Github => examined.as_annotations(),
     };
     // A closed pipe is the reader's choice, and no error.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     if examined.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// Prints one Application as it is understood. Exit codes: 0 printed, 1 it has problems, 2 nobody declares it.
+fn show(examined: &Examined, app: &str) -> ExitCode {
+    let (text, code) = match examined.declarations.apps.get(&AppName::from(app)) {
+        Some(Ok(application)) => (as_yaml(application), 0),
+        Some(Err(problems)) => {
+            let text = |problem: &Problem| examined.texts.get(&problem.file).map_or("", String::as_str).to_owned();
+            (problems.iter().map(|problem| explain(problem, &text(problem)) + "\n").collect(), 1)
+        }
+        None => {
+            let _ = writeln!(io::stderr().lock(), "error: no Application is called `{app}`");
+            return ExitCode::from(2);
+        }
+    };
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn as_yaml(application: &Application) -> String {
+    let document = json!({
+        "apiVersion": API_VERSION,
+        "kind": "Application",
+        "metadata": {"name": application.name.as_str()},
+        "spec": (*application.spec).clone(),
+    });
+    let text = super::output::yaml(&document).expect("JSON values can be written as YAML");
+    format!("# declared in {}\n{text}", super::output::plain(&application.declared_in))
 }
 
 /// Why the tree cannot be read.
@@ -68,8 +116,14 @@ pub(super) struct CannotRead {
 /// What was found in a working tree.
 #[derive(Debug)]
 pub(super) struct Examined {
-    /// What is declared.
+    /// What is declared, and good.
     pub(super) apps: BTreeMap<AppName, Arc<Application>>,
+    /// What is declared, good or bad.
+    pub(super) declarations: Declarations,
+    /// The files that declare something, by path from the root.
+    pub(super) parsed: BTreeMap<String, Arc<ParsedFile>>,
+    /// All files of the repository by path from the root, if they matter.
+    pub(super) paths: Vec<String>,
     /// Where source paths start.
     pub(super) root: PathBuf,
     applications: usize,
@@ -77,7 +131,7 @@ pub(super) struct Examined {
     /// What is wrong.
     pub(super) problems: Vec<Problem>,
     /// Text of the files that declare something, by path from the root.
-    texts: BTreeMap<String, String>,
+    pub(super) texts: BTreeMap<String, String>,
 }
 
 pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, CannotRead> {
@@ -103,21 +157,28 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
             texts.insert(name, String::from_utf8_lossy(&bytes).into_owned());
         }
     }
-    let declarations = assemble(&parsed, &BTreeMap::new());
-    let mut problems = declarations.problems;
-    for app in parsed.values().flat_map(|file| file.apps()) {
-        if let Some(Ok(application)) = declarations.apps.get(app.name())
+    let paths = match parsed.values().any(|file| file.wants_paths()) {
+        true => files_below(&root, true, |_| true).map_err(failed(&root))?,
+        false => Vec::new(),
+    };
+    let paths: Vec<String> = paths.iter().map(|path| relative(path, &root)).collect();
+    let declarations = assemble(&parsed, &BTreeMap::new(), paths.iter().map(String::as_str));
+    let mut problems = declarations.problems.clone();
+    for (name, app) in &declarations.apps {
+        if let Ok(application) = app
             && let Some((message, hint)) =
                 check_source(&root, &application.source.path, application.source.is_recursive)
         {
-            problems.push(app.source_problem(&message, hint));
+            problems.extend(declarations.source_problem(&parsed, name, &message, hint));
         }
     }
     problems.sort();
     let plans = parsed.values().map(|file| file.plan_count()).sum();
     let applications = declarations.apps.len();
-    let apps = declarations.apps.into_iter().filter_map(|(name, app)| Some((name, app.ok()?))).collect();
-    Ok(Examined { apps, root, applications, plans, problems, texts })
+    let good =
+        |(name, app): (&AppName, &Result<Arc<Application>, Vec<Problem>>)| Some((name.clone(), app.clone().ok()?));
+    let apps = declarations.apps.iter().filter_map(good).collect();
+    Ok(Examined { apps, declarations, parsed, paths, root, applications, plans, problems, texts })
 }
 
 /// The nearest folder above with a `.git`, or the folder itself.
@@ -211,6 +272,13 @@ impl Examined {
         format!("{document:#}\n")
     }
 
+    /// Workflow commands, which the runner reads from the log, and the line that people read there.
+    fn as_annotations(&self) -> String {
+        let mut text: String = self.problems.iter().map(annotation).collect();
+        text.push_str(&self.summary());
+        text
+    }
+
     /// The problems for people, and how much was looked at.
     pub(super) fn as_text(&self) -> String {
         let mut text = String::new();
@@ -218,15 +286,19 @@ impl Examined {
             text.push_str(&explain(problem, self.texts.get(&problem.file).map_or("", String::as_str)));
             text.push('\n');
         }
+        text.push_str(&self.summary());
+        text
+    }
+
+    fn summary(&self) -> String {
         let found = format!("{}, {}", counted(self.applications, "application"), counted(self.plans, "plan"));
         let files = counted(self.texts.len(), "file");
         let problems = counted(self.problems.len(), "problem");
-        text.push_str(&match (self.problems.is_empty(), self.texts.is_empty()) {
+        match (self.problems.is_empty(), self.texts.is_empty()) {
             (_, true) => "no declarations found: no YAML file mentions tidegate.dev/\n".to_owned(),
             (true, false) => format!("ok: {found} in {files}\n"),
             (false, false) => format!("{problems}: {found} in {files}\n"),
-        });
-        text
+        }
     }
 }
 
@@ -234,8 +306,23 @@ fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// A problem as GitHub's runner wants it: `::error file=..,line=..::message`, with what has a meaning there escaped.
+fn annotation(problem: &Problem) -> String {
+    let Problem { file, document: _, line, column, field, message, hint } = problem;
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let title = if field.is_empty() { "declaration" } else { field };
+    let hint = if hint.is_empty() { String::new() } else { format!("\nhint: {hint}") };
+    format!(
+        "::error file={},line={line},col={column},title={}::{}\n",
+        property(file),
+        property(title),
+        data(&format!("{message}{hint}"))
+    )
+}
+
 /// A problem with the line that it is about, as compilers show it.
-fn explain(problem: &Problem, text: &str) -> String {
+pub(super) fn explain(problem: &Problem, text: &str) -> String {
     let Problem { file, document: _, line, column, field, message, hint } = problem;
     let subject = if field.is_empty() { String::new() } else { format!("{field}: ") };
     let number = line.to_string();

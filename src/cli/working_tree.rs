@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::cli::validate::{Examined, examine, files_below, relative};
+use crate::cli::rendering;
+use crate::cli::validate::{Examined, examine};
 use crate::model::Application;
-use crate::render::SOURCE_BYTES_MAX;
 
 /// Contents of files, by path.
 pub(in crate::cli) type Contents = BTreeMap<String, Vec<u8>>;
@@ -49,35 +49,20 @@ pub(in crate::cli) fn read(path: &Path, root: Option<&Path>) -> anyhow::Result<R
     if examined.apps.is_empty() {
         return Ok(Read::Problems("no Application is declared here: no YAML file mentions one\n".to_owned()));
     }
+    let files = rendering::listed(&examined.root)?;
     let mut apps = Vec::new();
     for application in examined.apps.values() {
-        apps.push((Arc::clone(application), contents(&examined.root, application)?));
+        let read = |path: &str| {
+            let path = examined.root.join(path);
+            fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
+        };
+        let contents = rendering::manifests(application, &files, read)
+            .with_context(|| format!("failed to render {}", application.name))?;
+        apps.push((Arc::clone(application), contents));
     }
     Ok(Read::Tree(Tree { apps, remarks }))
 }
 
 fn examined(path: &Path, root: Option<&Path>) -> anyhow::Result<Examined> {
     examine(path, root).map_err(|error| anyhow::anyhow!("failed to read {}: {}", error.path.display(), error.source))
-}
-
-/// The manifests of an app, by path.
-fn contents(root: &Path, application: &Application) -> anyhow::Result<Contents> {
-    let folder = root.join(&application.source.path);
-    let failed = || format!("failed to read {}", folder.display());
-    let files = files_below(&folder, application.source.is_recursive, is_manifest).with_context(failed)?;
-    let mut contents = Contents::new();
-    let mut bytes = 0;
-    for file in files {
-        bytes += fs::metadata(&file).with_context(failed)?.len();
-        anyhow::ensure!(bytes <= SOURCE_BYTES_MAX, "{} holds more than {SOURCE_BYTES_MAX} bytes", folder.display());
-        contents.insert(relative(&file, root), fs::read(&file).with_context(failed)?);
-    }
-    Ok(contents)
-}
-
-/// As rendering has it.
-fn is_manifest(path: &Path) -> bool {
-    let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    !is_hidden && matches!(extension, Some("yaml" | "yml" | "json"))
 }

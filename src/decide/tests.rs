@@ -8,9 +8,9 @@ use serde_json::json;
 use super::{AppStanding, Decision, Neighbours, Situation, decide};
 use crate::diff::diff;
 use crate::model::{
-    Action, AppName, Application, ClusterName, Declared, Deletion, Dependency, DependencyCondition, Digest, GroupKind,
-    History, Lane, Object, PausePolicy, Position, Quarantined, Record, Release, ReleaseRef, Request, RequestVerb,
-    Revision, RollbackPolicy, SourcePath, SyncPolicy, Timestamp, WavePlan,
+    Action, AppName, Application, ClusterName, CommonMetadata, Declared, Deletion, Dependency, DependencyCondition,
+    Digest, GroupKind, History, Lane, Object, PausePolicy, Position, Quarantined, Record, Release, ReleaseRef, Request,
+    RequestVerb, Revision, RollbackPolicy, SourcePath, SyncPolicy, Timestamp, WavePlan,
 };
 use crate::observe::{Live, Rehearsal};
 use crate::stage::{Inputs, stage};
@@ -64,7 +64,8 @@ fn application(case: &Case) -> Arc<Application> {
         version: case.declared.to_string(),
         images: Vec::new(),
         attempt: 0,
-        source: SourcePath { path: "m".to_owned(), is_recursive: false },
+        source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+        common: CommonMetadata::default(),
         namespace: "a".to_owned(),
         service_account: None,
         plan: WavePlan::all_at_once(),
@@ -78,6 +79,7 @@ fn application(case: &Case) -> Arc<Application> {
             .iter()
             .map(|_| Dependency { app: AppName::from("api"), condition: DependencyCondition::Healthy })
             .collect(),
+        substitute: crate::model::Substitute::default(),
         history_max: 10,
         declared_in: "web.yaml".to_owned(),
         spec: json!({}).into(),

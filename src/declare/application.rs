@@ -3,18 +3,22 @@
 //! Enters: the opened document. Leaves: the Application, which plan it names, and where its source path stands; what is
 //! wrong goes to the sink.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::read_plan;
 use super::problem::{Position, Sink, shown};
-use super::read::{Mapping, Place, is_tag};
+use super::read::{Mapping, Place};
+use super::rule::is_tag;
 use super::scalar::to_json;
-use super::shape::{IGNORE, PLAN_SPEC};
+use super::shape::IGNORE;
+use super::shape_plan::PLAN_SPEC;
+use super::source::{read_common, read_source};
 use super::tree::Content;
 use crate::expression::Expression;
 use crate::model::{
     AppName, Application, Body, Deletion, DeletionCap, Dependency, DependencyCondition, GroupKind, HealthRule,
-    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+    IgnoreRule, ImageOverride, PausePolicy, RollbackPolicy, Substitute, SubstituteFrom, SubstituteKind, SyncPolicy,
+    WavePlan,
 };
 
 /// Which plan an Application takes.
@@ -32,6 +36,7 @@ pub(super) struct Read {
     pub(super) application: Application,
     pub(super) plan: PlanChoice,
     pub(super) source_at: Position,
+    pub(super) version_at: Position,
     /// Where the names in `dependsOn` stand.
     pub(super) depends_at: Vec<Position>,
 }
@@ -48,13 +53,14 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let name_at = document.mapping("metadata", &mut Sink::new("", 0)).and_then(|metadata| metadata.get("name"));
     let spec_node = document.get("spec")?;
     let spec = document.mapping("spec", sink)?;
+    spec.text("base", sink);
+    let substitute = read_substitute(&spec, sink);
     let version = spec.text("version", sink);
+    let version_at = spec.get("version").map(|place| place.node.at);
     let images = read_images(version, &spec, sink);
     let attempt = spec.whole("attempt", sink).unwrap_or(0);
-    let source = spec.mapping("source", sink);
-    let path = source.as_ref().and_then(|source| source.text("path", sink));
-    let source_at = source.as_ref().and_then(|source| source.get("path")).map(|place| place.node.at);
-    let is_recursive = source.and_then(|source| source.boolean("recurse", sink)).unwrap_or(false);
+    let source = read_source(&spec, file, sink);
+    let common = read_common(&spec, sink);
     let destination = spec.mapping("destination", sink);
     let namespace = destination.as_ref().and_then(|destination| destination.text("namespace", sink));
     let service_account =
@@ -70,12 +76,15 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let health = read_health(&spec, sink);
     let (depends_on, depends_at) = read_dependencies(&spec, sink);
     let history_max = spec.whole("history", sink).unwrap_or(HISTORY_DEFAULT);
+    let source = source?;
+    let source_at = source.at;
     let application = Application {
         name: AppName::from(name),
         version: version?.to_owned(),
         images,
         attempt,
-        source: SourcePath { path: from_root(path?, file), is_recursive },
+        source: source.source,
+        common,
         namespace: namespace?.to_owned(),
         service_account,
         plan,
@@ -85,11 +94,12 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         pause: pause.unwrap_or(PausePolicy::Agent),
         health,
         depends_on,
+        substitute,
         history_max,
         declared_in: file.to_owned(),
         spec: at_rest(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, source_at: source_at?, depends_at })
+    Some(Read { application, plan: choice, source_at, version_at: version_at?, depends_at })
 }
 
 /// It is only looked at when the custom resource is compared with it, and there may be thousands.
@@ -102,19 +112,7 @@ fn at_rest(spec: serde_json::Value) -> Body {
 /// Ten Releases: two weeks of daily bumps, at about 10 KB each compressed.
 const HISTORY_DEFAULT: u32 = 10;
 
-/// Normalises a path: from the repository's root, without empty and `.` parts.
-fn from_root(path: &str, file: &str) -> String {
-    let is_relative_to_file = path == "." || path.starts_with("./");
-    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let parts =
-        |path: &'_ str| path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
-    let mut whole: Vec<String> = if is_relative_to_file { parts(folder) } else { Vec::new() };
-    let below: Vec<String> = parts(path);
-    whole.extend(below);
-    whole.join("/")
-}
-
-fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<ImageOverride> {
+pub(super) fn read_images(version: Option<&str>, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<ImageOverride> {
     let mut images: Vec<ImageOverride> = Vec::new();
     for mapping in spec.mappings("images", sink) {
         let name = mapping.text("name", sink);
@@ -171,11 +169,46 @@ fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (P
     let named = |name: &str, at| (PlanChoice::Named { name: name.to_owned(), at }, WavePlan::all_at_once());
     let Some(place) = spec.get("plan") else { return named(PLAN_DEFAULT, name_at) };
     if matches!(place.node.content, Content::Mapping(_)) {
-        let plan = Mapping::open(&place, &PLAN_SPEC, sink).map(|mapping| read_plan(PLAN_INLINE, &mapping, sink));
+        let mapping = spec.below(&place, &PLAN_SPEC, sink);
+        let plan = mapping.map(|mapping| read_plan(PLAN_INLINE, &mapping, sink));
         return (PlanChoice::Inline, plan.unwrap_or_else(WavePlan::all_at_once));
     }
     let name = place.text(super::shape::Rule::Label(63), sink);
     named(name.unwrap_or(PLAN_DEFAULT), place.node.at)
+}
+
+fn read_substitute(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Substitute {
+    let mut values = BTreeMap::new();
+    if let Some(place) = spec.get("substitute") {
+        for (entry, text) in place.texts_by_name(sink) {
+            if !is_variable(&entry.key) {
+                let field = format!("{}.{}", place.field, shown(&entry.key));
+                let message = format!("`{}` is no name of a variable", shown(&entry.key));
+                sink.report(entry.key_at, &field, message, "letters, digits and `_`, not beginning with a digit");
+            }
+            values.insert(entry.key.clone(), text.to_owned());
+        }
+    }
+    let mut from: Vec<SubstituteFrom> = Vec::new();
+    for mapping in spec.mappings("substituteFrom", sink) {
+        let kind = mapping.word("kind", &[SubstituteKind::ConfigMap, SubstituteKind::Secret], sink);
+        let is_optional = mapping.boolean("optional", sink).unwrap_or(false);
+        let (Some(kind), Some(name), Some(place)) = (kind, mapping.text("name", sink), mapping.get("name")) else {
+            continue;
+        };
+        if from.iter().any(|earlier| earlier.kind == kind && earlier.name == name) {
+            place.report(sink, format!("{} `{}` stands twice", kind.as_str(), shown(name)), "remove one of them");
+        }
+        from.push(SubstituteFrom { kind, name: name.to_owned(), is_optional });
+    }
+    Substitute { values, from }
+}
+
+/// Whether `${...}` may hold this.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn read_dependencies(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> (Vec<Dependency>, Vec<Position>) {
@@ -241,24 +274,4 @@ fn read_ignore(place: &Place<'_>, sink: &mut Sink<'_>) -> Option<IgnoreRule> {
         place.report(sink, "ignores nothing", "give `jsonPointers`, `managers`, or both");
     }
     Some(IgnoreRule { group, kind, name, namespace, pointers, managers, when })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_path_is_from_the_root_unless_it_starts_with_a_dot() {
-        for (path, file, expected) in [
-            ("apps/web", "x/app.yaml", "apps/web"),
-            ("apps//web/./m/", "x/app.yaml", "apps/web/m"),
-            ("./m", "apps/web/app.yaml", "apps/web/m"),
-            ("./", "apps/web/app.yaml", "apps/web"),
-            (".", "apps/web/app.yaml", "apps/web"),
-            (".", "app.yaml", ""),
-            (".hidden", "apps/app.yaml", ".hidden"),
-        ] {
-            assert_eq!(from_root(path, file), expected, "{path} in {file}");
-        }
-    }
 }

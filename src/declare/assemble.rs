@@ -9,10 +9,14 @@ use std::sync::Arc;
 use super::application::PlanChoice;
 use super::built_in::built_in_plans;
 use super::dependencies;
-use super::file::{ParsedApp, ParsedFile, ParsedPlan};
+use super::expand::expand;
+use super::file::{Named, Overlay, ParsedApp, ParsedFile};
+use super::inherit::{Base, BaseDocument, Bases, Incomplete, complete};
 use super::nearest::did_you_mean;
-use super::problem::{PROBLEMS_HELD_MAX, Position, Problem, shown};
-use crate::model::{AppName, Application, WavePlan};
+use super::problem::{Others, PROBLEMS_HELD_MAX, Position, Problem, shown};
+use super::shape::APPLICATION;
+use super::version::VersionPlace;
+use crate::model::{AppName, Application, Policy, WavePlan};
 
 /// What Git declares at a Revision.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,16 +27,58 @@ pub struct Declarations {
     pub problems: Vec<Problem>,
     /// Every good plan, the built-in ones included.
     pub plans: BTreeMap<String, Arc<WavePlan>>,
+    /// Every good policy.
+    pub policies: BTreeMap<String, Arc<Policy>>,
+    /// Applications that are whole by more than their own document: they have a base, or a set made them.
+    made: Vec<ParsedApp>,
+}
+
+impl Declarations {
+    /// A problem with an app's source path, found by somebody who can see the files; `files` are those that were put
+    /// together.
+    #[must_use]
+    pub fn source_problem(
+        &self,
+        files: &BTreeMap<String, Arc<ParsedFile>>,
+        name: &AppName,
+        message: &str,
+        hint: &str,
+    ) -> Option<Problem> {
+        Some(self.parsed(files, name)?.source_problem(message, hint))
+    }
+
+    /// Where the version of a good app stands; `files` are those that were put together.
+    #[must_use]
+    pub fn version_place(&self, files: &BTreeMap<String, Arc<ParsedFile>>, name: &AppName) -> Option<VersionPlace> {
+        VersionPlace::of(self.parsed(files, name)?)
+    }
+
+    fn parsed<'a>(&'a self, files: &'a BTreeMap<String, Arc<ParsedFile>>, name: &AppName) -> Option<&'a ParsedApp> {
+        files.values().flat_map(|file| &file.apps).chain(&self.made).find(|app| app.name == *name)
+    }
 }
 
 /// Puts files together. `files` are the candidates at the Revision by path, `known` the apps that exist, by the file that
-/// declared them.
+/// declared them, `paths` those of all files of the Revision: they are looked at only when a set asks for folders.
 #[must_use]
-pub fn assemble(files: &BTreeMap<String, Arc<ParsedFile>>, known: &BTreeMap<AppName, String>) -> Declarations {
+pub fn assemble<'a>(
+    files: &BTreeMap<String, Arc<ParsedFile>>,
+    known: &BTreeMap<AppName, String>,
+    paths: impl IntoIterator<Item = &'a str>,
+) -> Declarations {
     let mut problems: Vec<Problem> = files.values().flat_map(|file| file.problems.iter().cloned()).collect();
     let plans = resolve_plans(files, &mut problems);
+    let bases = resolve_bases(files, &mut problems);
+    let expanded = expand(files, &bases, paths.into_iter());
+    problems.extend(expanded.problems);
+    let mut made = expanded.apps;
+    for overlay in files.values().flat_map(|file| &file.overlays) {
+        let app = overlaid(overlay, &bases);
+        problems.extend(app.read.as_ref().err().into_iter().flatten().cloned());
+        made.push(app);
+    }
     let mut declared: BTreeMap<&AppName, Vec<&ParsedApp>> = BTreeMap::new();
-    for app in files.values().flat_map(|file| &file.apps) {
+    for app in files.values().flat_map(|file| &file.apps).chain(&made) {
         declared.entry(&app.name).or_default().push(app);
     }
     let mut unmet = dependencies::check(&declared);
@@ -45,41 +91,104 @@ pub fn assemble(files: &BTreeMap<String, Arc<ParsedFile>>, known: &BTreeMap<AppN
         }
         apps.insert(name.clone(), result);
     }
-    let hiding = files.values().find(|file| file.hides_names);
+    let hiding = files.values().find(|file| file.hides_names).and_then(|file| file.problems.first());
+    let hiding = hiding.or_else(|| expanded.broken.values().flatten().next());
     for (name, declared_in) in known {
+        let of_sets = expanded.broken.get(declared_in).map_or(&[][..], Vec::as_slice);
+        let of_file = files.get(declared_in).map_or(&[][..], |file| file.problems.as_slice());
         if !apps.contains_key(name)
-            && let Some(held) = not_certainly_removed(name, declared_in, files.get(declared_in), hiding)
+            && let Some(held) = not_certainly_removed(name, declared_in, &[of_file, of_sets].concat(), hiding)
         {
             apps.insert(name.clone(), Err(held));
         }
     }
+    let plans = plans.into_iter().filter_map(|(name, plan)| Some((name, plan.ok()?))).collect();
+    let policies = resolve_policies(files, &mut problems);
     problems.sort();
     problems.dedup();
-    let plans = plans.into_iter().filter_map(|(name, plan)| Some((name, plan.ok()?))).collect();
-    Declarations { apps, problems, plans }
+    Declarations { apps, problems, plans, policies, made }
+}
+
+/// An Application and its base as one.
+fn overlaid(overlay: &Named<Overlay>, bases: &Bases<'_>) -> ParsedApp {
+    let name = AppName::from(overlay.name.as_str());
+    let own = match &overlay.read {
+        Ok(own) => own,
+        Err(problems) => {
+            let (file, document, at) = (overlay.file.clone(), overlay.document, overlay.at);
+            let (others, read) = (Others::default(), Err(problems.clone()));
+            return ParsedApp { name, file, document, at, prefix: "", others, read };
+        }
+    };
+    let incomplete = Incomplete {
+        name: &name,
+        file: &overlay.file,
+        document: overlay.document,
+        at: overlay.at,
+        root: &own.root,
+        shape: &APPLICATION,
+        prefix: "",
+        note: "",
+        version: None,
+    };
+    complete(&incomplete, bases)
+}
+
+/// What is declared once, or what is wrong, by name.
+fn resolve_named<'a, T>(
+    kind: &str,
+    all: impl Iterator<Item = &'a Named<T>>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'a str, Result<&'a Named<T>, Vec<Problem>>> {
+    let mut declared: BTreeMap<&str, Vec<&Named<T>>> = BTreeMap::new();
+    for one in all {
+        declared.entry(&one.name).or_default().push(one);
+    }
+    let mut resolved = BTreeMap::new();
+    for (name, declarations) in declared {
+        let own = declarations.iter().filter_map(|one| one.read.as_ref().err()).flatten().cloned();
+        let result = match declarations.as_slice() {
+            [only] if only.read.is_ok() => Ok(*only),
+            [_] => Err(own.collect()),
+            several => {
+                let places: Vec<_> = several.iter().map(|one| (one.file.as_str(), one.document, one.at)).collect();
+                let twice = declared_twice(kind, name, &places);
+                problems.extend(twice.iter().cloned());
+                Err(twice.into_iter().chain(own).collect())
+            }
+        };
+        resolved.insert(name, result);
+    }
+    resolved
+}
+
+fn resolve_bases<'a>(files: &'a BTreeMap<String, Arc<ParsedFile>>, problems: &mut Vec<Problem>) -> Bases<'a> {
+    let bases = resolve_named("ApplicationBase", files.values().flat_map(|file| &file.bases), problems);
+    let value = |base: &'a Named<Base>| {
+        let value = base.read.as_ref().map_err(Clone::clone)?;
+        Ok(BaseDocument { file: &base.file, document: base.document, spec: &value.spec })
+    };
+    bases.into_iter().map(|(name, base)| (name, base.and_then(value))).collect()
+}
+
+fn resolve_policies(
+    files: &BTreeMap<String, Arc<ParsedFile>>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Arc<Policy>> {
+    let policies = resolve_named("Policy", files.values().flat_map(|file| &file.policies), problems);
+    let good = |(name, policy): (&str, Result<&Named<Policy>, _>)| {
+        Some((name.to_owned(), Arc::clone(policy.ok()?.read.as_ref().ok()?)))
+    };
+    policies.into_iter().filter_map(good).collect()
 }
 
 /// Plans by name, or what is wrong with each.
 type Plans = BTreeMap<String, Result<Arc<WavePlan>, Vec<Problem>>>;
 
 fn resolve_plans(files: &BTreeMap<String, Arc<ParsedFile>>, problems: &mut Vec<Problem>) -> Plans {
-    let mut declared: BTreeMap<&str, Vec<&ParsedPlan>> = BTreeMap::new();
-    for plan in files.values().flat_map(|file| &file.plans) {
-        declared.entry(&plan.name).or_default().push(plan);
-    }
     let mut plans: Plans = built_in_plans().into_iter().map(|(name, plan)| (name, Ok(plan))).collect();
-    for (name, declarations) in declared {
-        let places: Vec<_> = declarations.iter().map(|plan| (plan.file.as_str(), plan.document, plan.at)).collect();
-        let result = match declarations.as_slice() {
-            [only] => only.plan.clone(),
-            several => {
-                let twice = declared_twice("WavePlan", name, &places);
-                problems.extend(twice.iter().cloned());
-                let own = several.iter().filter_map(|plan| plan.plan.as_ref().err()).flatten().cloned();
-                Err(twice.into_iter().chain(own).collect())
-            }
-        };
-        plans.insert(name.to_owned(), result);
+    for (name, plan) in resolve_named("WavePlan", files.values().flat_map(|file| &file.plans), problems) {
+        plans.insert(name.to_owned(), plan.and_then(|plan| plan.read.clone()));
     }
     plans
 }
@@ -130,7 +239,7 @@ fn resolve_plan<'a>(app: &ParsedApp, name: &str, at: Position, plans: &'a Plans)
 }
 
 /// One problem for each place that declares the same name, naming another one.
-fn declared_twice(kind: &str, name: &str, places: &[(&str, usize, Position)]) -> Vec<Problem> {
+pub(super) fn declared_twice(kind: &str, name: &str, places: &[(&str, usize, Position)]) -> Vec<Problem> {
     let problem = |(index, (file, document, at)): (usize, &(&str, usize, Position))| {
         let (other_file, _, other) = places[usize::from(index == 0)];
         Problem {
@@ -153,13 +262,13 @@ fn declared_twice(kind: &str, name: &str, places: &[(&str, usize, Position)]) ->
 fn not_certainly_removed(
     name: &AppName,
     declared_in: &str,
-    own: Option<&Arc<ParsedFile>>,
-    hiding: Option<&Arc<ParsedFile>>,
+    own: &[Problem],
+    hiding: Option<&Problem>,
 ) -> Option<Vec<Problem>> {
-    if let Some(file) = own.filter(|file| !file.problems.is_empty()) {
-        return Some(file.problems.iter().take(PROBLEMS_HELD_MAX).cloned().collect());
+    if !own.is_empty() {
+        return Some(own.iter().take(PROBLEMS_HELD_MAX).cloned().collect());
     }
-    let first = hiding?.problems.first()?;
+    let first = hiding?;
     let mut problem = first.clone();
     problem.message = format!("Application `{name}` left {declared_in} and may be declared here: {}", first.message);
     Some(vec![problem])

@@ -101,7 +101,7 @@ mod tests {
     fn check(apps: &[(&str, &str)], expected: &[(&str, &str)]) {
         let text = apps.iter().map(|(name, depends_on)| app(name, depends_on)).collect::<Vec<_>>().join("---\n");
         let files = BTreeMap::from([("apps.yaml".to_owned(), Arc::new(parse_file("apps.yaml", text.as_bytes())))]);
-        let declared = assemble(&files, &BTreeMap::new()).apps;
+        let declared = assemble(&files, &BTreeMap::new(), []).apps;
         let wrong: Vec<&AppName> = declared.iter().filter(|(_, app)| app.is_err()).map(|(name, _)| name).collect();
         assert_eq!(
             wrong.iter().map(|name| name.as_str()).collect::<Vec<_>>(),

@@ -6,21 +6,28 @@
 use std::sync::Arc;
 
 use super::application::{PLAN_INLINE, Read, read_application};
+use super::expand::Version;
+use super::inherit::{Base, Incomplete, mark, read_base};
 use super::nearest::nearest;
 use super::plan::read_plan;
-use super::problem::{PROBLEMS_HELD_MAX, Position, Problem, Sink, shown};
+use super::policy::read_policy;
+use super::problem::{Origin, Others, PROBLEMS_HELD_MAX, Position, Problem, Sink, shown};
 use super::read::{Mapping, Place};
 use super::scalar::{Resolved, resolve};
-use super::shape::{APPLICATION, WAVE_PLAN};
+use super::set::{Set, read_set};
+use super::shape::{APPLICATION, Shape};
+use super::shape_plan::WAVE_PLAN;
+use super::shape_set::{APPLICATION_BASE, APPLICATION_SET, APPLICATION_VERSION, POLICY};
 use super::tree::{self, Content, Node, Piece};
 use super::{API_VERSION, FILE_BYTES_MAX};
-use crate::model::{AppName, WavePlan};
+use crate::model::{AppName, Policy, WavePlan};
 
 /// What every document of ours mentions.
 const MARK: &str = "tidegate.dev/";
 
 /// The kinds that are declared.
-const KINDS: [&str; 2] = ["Application", "WavePlan"];
+const KINDS: [&str; 6] =
+    ["Application", "ApplicationBase", "ApplicationSet", "ApplicationVersion", "Policy", "WavePlan"];
 
 /// Whether a file may declare something of ours: it mentions `tidegate.dev/`. Others are manifests, and not ours to judge.
 #[must_use]
@@ -32,30 +39,61 @@ pub fn is_candidate(text: &[u8]) -> bool {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParsedFile {
     pub(super) apps: Vec<ParsedApp>,
-    pub(super) plans: Vec<ParsedPlan>,
+    /// Applications that name a base: they are whole once it is known.
+    pub(super) overlays: Vec<Named<Overlay>>,
+    pub(super) bases: Vec<Named<Base>>,
+    pub(super) sets: Vec<Named<Set>>,
+    pub(super) versions: Vec<Named<Version>>,
+    pub(super) plans: Vec<Named<WavePlan>>,
+    pub(super) policies: Vec<Named<Policy>>,
     pub(super) problems: Vec<Problem>,
     /// Whether it may declare more than is known: part of it is not YAML, or a document of ours has no readable name.
     pub(super) hides_names: bool,
 }
 
-/// An Application that a file declares, good or bad.
+/// An Application that is declared, good or bad.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ParsedApp {
+pub(super) struct ParsedApp {
     pub(super) name: AppName,
     pub(super) file: String,
     pub(super) document: usize,
     pub(super) at: Position,
+    /// Where in its document it stands, with a dot at its end; empty when it is the document.
+    pub(super) prefix: &'static str,
+    /// The documents that it was put together from, beside its own.
+    pub(super) others: Others,
     pub(super) read: Result<Arc<Read>, Vec<Problem>>,
 }
 
-/// A plan that a file declares, good or bad.
+/// An Application that names a base: its whole document.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct ParsedPlan {
+pub(super) struct Overlay {
+    pub(super) root: Node,
+}
+
+/// Something that a file declares under a name, good or bad.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Named<T> {
     pub(super) name: String,
     pub(super) file: String,
     pub(super) document: usize,
+    /// Where the name stands.
     pub(super) at: Position,
-    pub(super) plan: Result<Arc<WavePlan>, Vec<Problem>>,
+    pub(super) read: Result<Arc<T>, Vec<Problem>>,
+}
+
+impl<T> Named<T> {
+    pub(super) fn problem(&self, at: Position, field: &str, message: String, hint: String) -> Problem {
+        let (line, column) = (at.line, at.column);
+        let (file, field) = (self.file.clone(), field.to_owned());
+        Problem { file, document: self.document, line, column, field, message, hint }
+    }
+
+    /// Holds it, because part of its file cannot be read.
+    fn hold(&mut self, held: &[Problem]) {
+        let own = self.read.as_ref().err().into_iter().flatten();
+        self.read = Err(held.iter().chain(own).cloned().collect());
+    }
 }
 
 impl ParsedFile {
@@ -65,10 +103,10 @@ impl ParsedFile {
         &self.problems
     }
 
-    /// The Applications that it declares.
+    /// Whether it makes Applications for folders, so that the paths of the commit are needed.
     #[must_use]
-    pub fn apps(&self) -> &[ParsedApp] {
-        &self.apps
+    pub fn wants_paths(&self) -> bool {
+        !self.sets.is_empty()
     }
 
     /// How many plans it declares, good or bad.
@@ -79,7 +117,7 @@ impl ParsedFile {
 
     /// The plans that are good.
     pub(super) fn good_plans(&self) -> impl Iterator<Item = (String, Arc<WavePlan>)> {
-        self.plans.iter().filter_map(|plan| Some((plan.name.clone(), Arc::clone(plan.plan.as_ref().ok()?))))
+        self.plans.iter().filter_map(|plan| Some((plan.name.clone(), Arc::clone(plan.read.as_ref().ok()?))))
     }
 
     /// Ends a document: its problems become the file's too. What is missing from a document that was cut off by a
@@ -97,32 +135,43 @@ impl ParsedFile {
             let own = app.read.as_ref().err().into_iter().flatten();
             app.read = Err(held.iter().chain(own).cloned().collect());
         }
-        for plan in &mut self.plans {
-            let own = plan.plan.as_ref().err().into_iter().flatten();
-            plan.plan = Err(held.iter().chain(own).cloned().collect());
-        }
+        self.overlays.iter_mut().for_each(|it| it.hold(held));
+        self.bases.iter_mut().for_each(|it| it.hold(held));
+        self.sets.iter_mut().for_each(|it| it.hold(held));
+        self.versions.iter_mut().for_each(|it| it.hold(held));
+        self.plans.iter_mut().for_each(|it| it.hold(held));
+        self.policies.iter_mut().for_each(|it| it.hold(held));
         self.problems.extend(broken);
     }
 }
 
 impl ParsedApp {
-    /// The app's name.
-    #[must_use]
-    pub const fn name(&self) -> &AppName {
-        &self.name
-    }
-
     /// A problem with its source path, found by somebody who can see the files.
-    #[must_use]
-    pub fn source_problem(&self, message: &str, hint: &str) -> Problem {
+    pub(super) fn source_problem(&self, message: &str, hint: &str) -> Problem {
         let at = self.read.as_ref().map_or(self.at, |read| read.source_at);
         self.problem(at, "spec.source.path", message.to_owned(), hint.to_owned())
     }
 
+    /// One that was not read.
+    pub(super) fn unread(app: &Incomplete<'_>) -> Self {
+        Self {
+            name: app.name.clone(),
+            file: app.file.to_owned(),
+            document: app.document,
+            at: app.at,
+            prefix: app.prefix,
+            others: Others { base: None, version: app.version.clone() },
+            read: Err(Vec::new()),
+        }
+    }
+
+    /// A problem with a field of it, in the document that the place is of.
     pub(super) fn problem(&self, at: Position, field: &str, message: String, hint: String) -> Problem {
-        let Position { line, column } = at;
-        let (file, field) = (self.file.clone(), field.to_owned());
-        Problem { file, document: self.document, line, column, field, message, hint }
+        let Position { line, column, origin } = at;
+        let own = (self.file.clone(), self.document);
+        let (file, document) = self.others.of(at).cloned().unwrap_or(own);
+        let field = if origin == Origin::Own { format!("{}{field}", self.prefix) } else { field.to_owned() };
+        Problem { file, document, line, column, field, message, hint }
     }
 }
 
@@ -188,7 +237,7 @@ fn as_text<'a>(path: &str, text: &'a [u8]) -> Result<&'a str, Box<Problem>> {
 /// Where the next character after `text` stands.
 fn end_of(text: &str) -> Position {
     let line = text.matches('\n').count() + 1;
-    Position { line, column: text.rsplit('\n').next().unwrap_or_default().chars().count() + 1 }
+    Position::new(line, text.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
 }
 
 /// Whether a piece holds nothing but its marker, comments and white space.
@@ -209,8 +258,8 @@ enum Whose {
     Others,
     /// Ours: an Application, or meant to be one.
     Application,
-    /// Ours: a WavePlan, or meant to be one.
-    Plan,
+    /// Ours: another kind, or meant to be one.
+    Other(&'static str),
     /// Ours, of a kind that is not known.
     Unknown,
 }
@@ -232,7 +281,7 @@ fn whose(root: &Node) -> Whose {
     match kind {
         _ if !is_ours => Whose::Others,
         Some("Application") => Whose::Application,
-        Some(_) => Whose::Plan,
+        Some(kind) => Whose::Other(kind),
         None => Whose::Unknown,
     }
 }
@@ -243,7 +292,7 @@ fn parse_document(path: &str, document: usize, root: &Node, is_cut: bool, parsed
     let shape = match whose(root) {
         Whose::Others => return,
         Whose::Application => &APPLICATION,
-        Whose::Plan => &WAVE_PLAN,
+        Whose::Other(kind) => shape_of(kind),
         Whose::Unknown => {
             parsed.hides_names = true;
             if !is_cut {
@@ -260,23 +309,89 @@ fn parse_document(path: &str, document: usize, root: &Node, is_cut: bool, parsed
     parsed.hides_names |= name.is_none();
     // A document without a name is read for its mistakes all the same.
     let (name, at) = name.unzip();
-    let at = at.unwrap_or(root.at);
+    let head = Head { path, document, name, at: at.unwrap_or(root.at), is_cut };
     let named = name.unwrap_or_default();
     if mapping.is(&APPLICATION) {
-        let read = read_application(named, path, &mapping, &mut sink);
-        let problems = parsed.end(sink, is_cut);
-        let read = read.filter(|_| problems.is_empty() && !is_cut).map(Arc::new).ok_or(problems);
-        if let Some(name) = name {
-            parsed.apps.push(ParsedApp { name: AppName::from(name), file: path.to_owned(), document, at, read });
-        }
-    } else {
+        parse_application(&head, root, &mapping, sink, parsed);
+    } else if mapping.is(&WAVE_PLAN) {
         let plan = mapping.mapping("spec", &mut sink).map(|spec| read_plan(named, &spec, &mut sink));
-        let problems = parsed.end(sink, is_cut);
-        let plan = plan.filter(|_| problems.is_empty() && !is_cut).map(Arc::new).ok_or(problems);
-        if let Some(name) = name {
-            parsed.plans.push(ParsedPlan { name: name.to_owned(), file: path.to_owned(), document, at, plan });
-        }
+        let plan = head.end(plan, sink, parsed);
+        parsed.plans.extend(plan);
+    } else if mapping.is(&POLICY) {
+        let policy = mapping.mapping("spec", &mut sink).map(|spec| read_policy(named, &spec, &mut sink));
+        let policy = head.end(policy, sink, parsed);
+        parsed.policies.extend(policy);
+    } else if mapping.is(&APPLICATION_SET) {
+        let set = read_set(path, &mapping, &mut sink);
+        let set = head.end(set, sink, parsed);
+        // One that cannot be read may make any Application.
+        parsed.hides_names |= set.as_ref().is_none_or(|set| set.read.is_err());
+        parsed.sets.extend(set);
+    } else if mapping.is(&APPLICATION_BASE) {
+        read_application("", path, &mapping, &mut sink);
+        let base = mapping.get("spec").map(|spec| read_base(path, &spec, &mut sink));
+        let base = head.end(base, sink, parsed);
+        parsed.bases.extend(base);
+    } else {
+        let spec = mapping.mapping("spec", &mut sink);
+        spec.iter().for_each(|spec| check_version(spec, &mut sink));
+        let version = mapping.get("spec").map(|spec| {
+            let mut spec = spec.node.clone();
+            mark(&mut spec, Origin::Version);
+            Version { spec }
+        });
+        let version = head.end(version, sink, parsed);
+        parsed.versions.extend(version);
     }
+}
+
+fn shape_of(kind: &str) -> &'static Shape {
+    match kind {
+        "ApplicationBase" => &APPLICATION_BASE,
+        "ApplicationSet" => &APPLICATION_SET,
+        "ApplicationVersion" => &APPLICATION_VERSION,
+        "Policy" => &POLICY,
+        _ => &WAVE_PLAN,
+    }
+}
+
+/// What is known of a document before its `spec`.
+struct Head<'a> {
+    path: &'a str,
+    document: usize,
+    name: Option<&'a str>,
+    at: Position,
+    is_cut: bool,
+}
+
+impl Head<'_> {
+    /// Ends a document; nothing when it has no name.
+    fn end<T>(&self, value: Option<T>, sink: Sink<'_>, parsed: &mut ParsedFile) -> Option<Named<T>> {
+        let problems = parsed.end(sink, self.is_cut);
+        let read = value.filter(|_| problems.is_empty() && !self.is_cut).map(Arc::new).ok_or(problems);
+        let (file, document) = (self.path.to_owned(), self.document);
+        Some(Named { name: self.name?.to_owned(), file, document, at: self.at, read })
+    }
+}
+
+fn parse_application(head: &Head<'_>, root: &Node, mapping: &Mapping<'_>, mut sink: Sink<'_>, parsed: &mut ParsedFile) {
+    let read = read_application(head.name.unwrap_or_default(), head.path, mapping, &mut sink);
+    let has_base = mapping.get("spec").is_some_and(|spec| spec.entry("base").is_some());
+    if has_base {
+        let overlay = head.end(Some(Overlay { root: root.clone() }), sink, parsed);
+        parsed.overlays.extend(overlay);
+        return;
+    }
+    let Some(Named { name, file, document, at, read }) = head.end(read, sink, parsed) else { return };
+    let (name, others) = (AppName::from(name.as_str()), Others::default());
+    parsed.apps.push(ParsedApp { name, file, document, at, prefix: "", others, read });
+}
+
+/// Reads the fields that an ApplicationVersion has for their mistakes.
+fn check_version(spec: &Mapping<'_>, sink: &mut Sink<'_>) {
+    let version = spec.text("version", sink);
+    super::application::read_images(version, spec, sink);
+    spec.whole("attempt", sink);
 }
 
 /// The name that a document declares, and where it stands.

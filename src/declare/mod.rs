@@ -14,23 +14,36 @@ mod application;
 mod assemble;
 mod built_in;
 mod dependencies;
+mod edit;
+mod expand;
 mod file;
+mod inherit;
 mod nearest;
+mod placeholders;
 mod plan;
+mod policy;
 mod problem;
 mod read;
+mod rule;
 mod scalar;
 mod schema;
+mod set;
 mod shape;
+mod shape_plan;
+mod shape_set;
+mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod version;
 
 pub use assemble::{Declarations, assemble};
 pub use built_in::built_in_plans;
-pub use file::{ParsedApp, ParsedFile, is_candidate, parse_file};
+pub use edit::{CannotEdit, with_value};
+pub use file::{ParsedFile, is_candidate, parse_file};
 pub use problem::Problem;
 pub use schema::schemas;
+pub use version::VersionPlace;
 
 /// The API version of what is declared in Git.
 pub const API_VERSION: &str = "tidegate.dev/v1alpha1";

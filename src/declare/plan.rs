@@ -56,7 +56,8 @@ fn read_waves(list: &str, spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<Wave> 
             sizes.push((place, replicas));
         }
         let gates = mapping.texts("analysis", sink);
-        for (place, gate) in gates.iter().filter(|(_, gate)| !known.contains(gate)) {
+        // Waves and analyses may come from two documents: what hangs together is judged when they are one.
+        for (place, gate) in gates.iter().filter(|(_, gate)| !spec.is_partial() && !known.contains(gate)) {
             let hint = did_you_mean(gate, known.iter().copied())
                 .unwrap_or_else(|| "declare it in the plan's `analysis`".to_owned());
             place.report(sink, format!("no analysis is called `{}`", shown(gate)), hint);

@@ -2,6 +2,8 @@
 //!
 //! Enters: findings of the readers. Leaves: [`Problem`] values, in the order they were found.
 
+use std::collections::BTreeSet;
+
 /// One thing that is wrong in a declared file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -42,11 +44,52 @@ pub(super) struct Position {
     pub(super) line: usize,
     /// In characters, from 1.
     pub(super) column: usize,
+    /// Which document it is a place of.
+    pub(super) origin: Origin,
 }
 
 impl Position {
     /// Where a file begins.
-    pub(super) const START: Self = Self { line: 1, column: 1 };
+    pub(super) const START: Self = Self::new(1, 1);
+
+    /// A place in the document that is read.
+    pub(super) const fn new(line: usize, column: usize) -> Self {
+        Self { line, column, origin: Origin::Own }
+    }
+}
+
+/// Which document a value was written in: an Application may be put together from several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The document that declares it.
+    Own,
+    /// Its base.
+    Base,
+    /// The ApplicationVersion that gives its version.
+    Version,
+}
+
+/// A document: its file, and which one of it.
+pub(super) type Document = (String, usize);
+
+/// The documents that something was put together from, beside its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Others {
+    /// Its base.
+    pub(super) base: Option<Document>,
+    /// The ApplicationVersion that gives its version.
+    pub(super) version: Option<Document>,
+}
+
+impl Others {
+    /// The document that a place is in, when it is not the own one.
+    pub(super) fn of(&self, at: Position) -> Option<&Document> {
+        match at.origin {
+            Origin::Own => None,
+            Origin::Base => self.base.as_ref(),
+            Origin::Version => self.version.as_ref(),
+        }
+    }
 }
 
 /// Collects the problems of one document.
@@ -55,25 +98,47 @@ pub(super) struct Sink<'a> {
     file: &'a str,
     document: usize,
     problems: Vec<Problem>,
+    others: Option<&'a Others>,
+    note: &'a str,
+    muted: Option<&'a BTreeSet<(usize, usize)>>,
 }
 
 impl<'a> Sink<'a> {
     /// An empty one for a document of a file.
     pub(super) const fn new(file: &'a str, document: usize) -> Self {
-        Self { file, document, problems: Vec::new() }
+        Self { file, document, problems: Vec::new(), others: None, note: "", muted: None }
+    }
+
+    /// One for something that was put together from several documents; `note` is added to each message.
+    pub(super) fn of_several(file: &'a str, document: usize, others: &'a Others, note: &'a str) -> Self {
+        Self { others: Some(others), note, ..Self::new(file, document) }
+    }
+
+    /// One that hears nothing of what stands at these lines and columns.
+    pub(super) fn muted(&self, muted: &'a BTreeSet<(usize, usize)>) -> Self {
+        Self { muted: Some(muted), ..Self::new(self.file, self.document) }
+    }
+
+    /// Takes what another one collected.
+    pub(super) fn absorb(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
     }
 
     /// Adds a problem. A document with a thousand mistakes is not read to its end by anybody: more than
     /// [`PROBLEMS_MAX`] are dropped.
     pub(super) fn report(&mut self, at: Position, field: &str, message: impl Into<String>, hint: impl Into<String>) {
-        if self.problems.len() < PROBLEMS_MAX {
+        let is_muted = self.muted.is_some_and(|muted| muted.contains(&(at.line, at.column)));
+        if self.problems.len() < PROBLEMS_MAX && !is_muted {
+            let other = self.others.and_then(|others| others.of(at));
+            let (file, document) = other.map_or((self.file, self.document), |(file, document)| (file, *document));
+            let message: String = message.into();
             self.problems.push(Problem {
-                file: self.file.to_owned(),
-                document: self.document,
+                file: file.to_owned(),
+                document,
                 line: at.line,
                 column: at.column,
                 field: field.to_owned(),
-                message: message.into(),
+                message: if self.note.is_empty() { message } else { format!("{message} {}", self.note) },
                 hint: hint.into(),
             });
         }

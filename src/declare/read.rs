@@ -6,11 +6,11 @@
 
 use super::nearest::did_you_mean;
 use super::problem::{Position, Sink, shown};
+use super::rule::broken;
 use super::scalar::{self, DURATION_MAX, Resolved, resolve};
-use super::shape::{Field, Kind, PLACEHOLDERS, QUERY_BYTES_MAX, Rule, Shape};
+use super::shape::{Field, Kind, Rule, Shape};
 use super::tree::{Content, Entry, Node, Scalar};
-use crate::expression::Expression;
-use crate::model::{HealthRule, Millis, Replicas};
+use crate::model::{Millis, Replicas};
 
 /// Entries of one mapping: our largest has 11, and a thousand labels are nobody's.
 const ENTRIES_MAX: usize = 1000;
@@ -26,6 +26,35 @@ impl<'a> Place<'a> {
     /// Reports a problem with this value.
     pub(super) fn report(&self, sink: &mut Sink<'_>, message: impl Into<String>, hint: impl Into<String>) {
         sink.report(self.node.at, &self.field, message, hint);
+    }
+
+    /// The value of a field, of whatever shape.
+    pub(super) fn entry(&self, name: &str) -> Option<&'a Entry> {
+        let Content::Mapping(entries) = &self.node.content else { return None };
+        entries.iter().find(|entry| entry.key == name)
+    }
+
+    /// Text by name, freely named; what is not that is reported.
+    pub(super) fn texts_by_name(&self, sink: &mut Sink<'_>) -> Vec<(&'a Entry, &'a str)> {
+        let Content::Mapping(entries) = &self.node.content else {
+            self.report(sink, format!("is {}, a mapping is needed", self.what()), "write one `key: value` per line");
+            return Vec::new();
+        };
+        let entries = self.within_limit(entries, sink);
+        let mut texts = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let place = Place { node: &entry.value, field: format!("{}.{}", self.field, shown(&entry.key)) };
+            if entries[..index].iter().any(|earlier| earlier.key == entry.key) {
+                sink.report(entry.key_at, &place.field, "stands twice", "remove one of them");
+            }
+            let Some(scalar) = place.scalar("text", sink) else { continue };
+            if resolve(scalar) == Resolved::Text {
+                texts.push((entry, scalar.text.as_str()));
+            } else {
+                place.report(sink, format!("is {}, text is needed", place.what()), "quote it");
+            }
+        }
+        texts
     }
 
     /// The value as a scalar; reports when it is a list or a mapping.
@@ -104,12 +133,28 @@ pub(super) struct Mapping<'a> {
     at: Position,
     field: String,
     shape: &'static Shape,
+    demand: Demand,
     entries: &'a [Entry],
+}
+
+/// Which of a shape's required fields must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demand {
+    /// Each of them.
+    All,
+    /// None of them, here and below, lists apart: others add what is missing.
+    None,
+    /// All but `version`, which is written elsewhere.
+    AllButVersion,
 }
 
 impl<'a> Mapping<'a> {
     /// Opens a mapping: reports fields that repeat, that the shape does not have, and required ones that are missing.
     pub(super) fn open(place: &Place<'a>, shape: &'static Shape, sink: &mut Sink<'_>) -> Option<Self> {
+        Self::open_with(place, shape, Demand::All, sink)
+    }
+
+    fn open_with(place: &Place<'a>, shape: &'static Shape, demand: Demand, sink: &mut Sink<'_>) -> Option<Self> {
         let Content::Mapping(entries) = &place.node.content else {
             let names: Vec<_> = shape.fields.iter().map(|field| field.name).collect();
             let message = format!("is {}, a mapping is needed", place.what());
@@ -117,7 +162,7 @@ impl<'a> Mapping<'a> {
             return None;
         };
         let entries = place.within_limit(entries, sink);
-        let mapping = Self { at: place.node.at, field: place.field.clone(), shape, entries };
+        let mapping = Self { at: place.node.at, field: place.field.clone(), shape, demand, entries };
         for (index, entry) in entries.iter().enumerate() {
             let field = mapping.path(&shown(&entry.key));
             if let Some(first) = entries[..index].iter().find(|earlier| earlier.key == entry.key) {
@@ -132,7 +177,12 @@ impl<'a> Mapping<'a> {
                 );
             }
         }
-        for field in shape.fields.iter().filter(|field| field.is_required) {
+        let is_demanded = |field: &&Field| match demand {
+            Demand::All => field.is_required,
+            Demand::None => false,
+            Demand::AllButVersion => field.is_required && field.name != "version",
+        };
+        for field in shape.fields.iter().filter(is_demanded) {
             if mapping.entry(field.name).is_none() {
                 sink.report(mapping.at, &mapping.path(field.name), format!("`{}` is missing", field.name), field.about);
             }
@@ -143,6 +193,11 @@ impl<'a> Mapping<'a> {
     /// Whether it was opened by this shape.
     pub(super) fn is(&self, shape: &Shape) -> bool {
         std::ptr::eq(self.shape, shape)
+    }
+
+    /// The path of the mapping.
+    pub(super) fn path_of(&self) -> &str {
+        &self.field
     }
 
     /// Where the mapping begins.
@@ -158,8 +213,38 @@ impl<'a> Mapping<'a> {
 
     /// A mapping below this one.
     pub(super) fn mapping(&self, name: &str, sink: &mut Sink<'_>) -> Option<Mapping<'a>> {
-        let (Kind::Mapping(shape) | Kind::Plan(shape)) = self.kind(name) else { unreachable!("{name} is no mapping") };
-        Mapping::open(&self.get(name)?, shape, sink)
+        let place = self.get(name)?;
+        let has_base = || place.entry("base").is_some();
+        match self.kind(name) {
+            Kind::Mapping(shape) | Kind::Plan(shape) => self.below(&place, shape, sink),
+            Kind::Overlay(shape) | Kind::Template(shape) if has_base() => {
+                Self::open_with(&place, shape, Demand::None, sink)
+            }
+            Kind::Overlay(shape) => Self::open(&place, shape, sink),
+            Kind::Template(shape) => Self::open_with(&place, shape, Demand::AllButVersion, sink),
+            Kind::Partial(shape) => Self::open_with(&place, shape, Demand::None, sink),
+            Kind::Text(_)
+            | Kind::Words(_)
+            | Kind::Whole(..)
+            | Kind::Number
+            | Kind::Boolean
+            | Kind::Duration(_)
+            | Kind::Replicas
+            | Kind::Labels
+            | Kind::Free
+            | Kind::List(..) => unreachable!("{name} is no mapping"),
+        }
+    }
+
+    /// A mapping below this one, which lacks what this one may lack.
+    pub(super) fn below(&self, place: &Place<'a>, shape: &'static Shape, sink: &mut Sink<'_>) -> Option<Mapping<'a>> {
+        let demand = if self.demand == Demand::None { Demand::None } else { Demand::All };
+        Self::open_with(place, shape, demand, sink)
+    }
+
+    /// Whether it may lack required fields, so that nothing can be said of what hangs together.
+    pub(super) fn is_partial(&self) -> bool {
+        self.demand == Demand::None
     }
 
     /// Text, under the rule of the shape.
@@ -296,21 +381,8 @@ impl<'a> Mapping<'a> {
 
     /// Checks that a mapping of text to text is one.
     pub(super) fn check_labels(&self, name: &str, sink: &mut Sink<'_>) {
-        let Some(place) = self.get(name) else { return };
-        let Content::Mapping(entries) = &place.node.content else {
-            place.report(sink, format!("is {}, a mapping is needed", place.what()), "write one `key: value` per line");
-            return;
-        };
-        let entries = place.within_limit(entries, sink);
-        for (index, entry) in entries.iter().enumerate() {
-            let label = Place { node: &entry.value, field: format!("{}.{}", place.field, shown(&entry.key)) };
-            if entries[..index].iter().any(|earlier| earlier.key == entry.key) {
-                sink.report(entry.key_at, &label.field, "stands twice", "remove one of them");
-            }
-            let is_text = label.scalar("text", sink).map(resolve);
-            if is_text.is_some_and(|resolved| resolved != Resolved::Text) {
-                label.report(sink, format!("is {}, text is needed", label.what()), "quote it");
-            }
+        if let Some(place) = self.get(name) {
+            place.texts_by_name(sink);
         }
     }
 
@@ -350,118 +422,4 @@ fn plainly(scalar: &Scalar) -> String {
         Resolved::Null => "write one, or remove the line".to_owned(),
         Resolved::Text | Resolved::Boolean(_) | Resolved::Whole(_) | Resolved::Number(_) => String::new(),
     }
-}
-
-/// How `text` breaks `rule`: what is wrong, and what to do.
-fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
-    let quoted = shown(text);
-    let word = |max: usize| {
-        !text.is_empty() && text.len() <= max && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-    };
-    let wrong = |message: &str, hint: &str| Some((format!("`{quoted}` {message}"), hint.to_owned()));
-    match rule {
-        Rule::Exactly(exactly) if text != exactly => wrong("is not known", &format!("write `{exactly}`")),
-        Rule::Label(max) if !is_label(text) || text.len() > max => {
-            wrong("is no valid name", &format!("lower-case letters, digits and `-`, at most {max} characters"))
-        }
-        Rule::Version | Rule::Manager if !word(128) => wrong("is not one word of 1 to 128 characters", ""),
-        Rule::ImageName if !is_image_name(text) => {
-            wrong("is no image name", "write it as the manifest does, without tag and digest")
-        }
-        Rule::Tag if !is_tag(text) => {
-            wrong("is no image tag", "letters, digits, `_`, `.` and `-`, at most 128 characters")
-        }
-        Rule::Digest if !is_digest(text) => wrong("is no image digest", "write sha256: and 64 hex digits"),
-        Rule::Pointer if !text.starts_with('/') => {
-            wrong("is no JSON pointer", "begin with `/`, such as /spec/replicas")
-        }
-        Rule::Path => broken_path(text).map(|(message, hint)| (format!("`{quoted}` {message}"), hint.to_owned())),
-        Rule::Query => broken_query(text),
-        Rule::Group if text.len() > 253 || !(text.is_empty() || text.split('.').all(is_label)) => {
-            wrong("is no API group", "write it without version and kind, such as apps")
-        }
-        Rule::ObjectKind if !is_object_kind(text) => {
-            wrong("is no kind", "write it as manifests do, such as Deployment")
-        }
-        Rule::Expression => Expression::parse(text, &HealthRule::VARIABLES)
-            .err()
-            .map(|problem| (format!("is no usable expression: {}", problem.message), problem.hint)),
-        Rule::Exactly(_)
-        | Rule::Label(_)
-        | Rule::Version
-        | Rule::Manager
-        | Rule::ImageName
-        | Rule::Tag
-        | Rule::Digest
-        | Rule::Group
-        | Rule::Pointer
-        | Rule::ObjectKind => None,
-    }
-}
-
-/// Whether `text` is a DNS-1123 label, its length aside.
-pub(super) fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// Whether `text` may be the tag of an image.
-pub(super) fn is_tag(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 128
-        && !text.starts_with(['.', '-'])
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
-}
-
-fn is_object_kind(text: &str) -> bool {
-    text.len() <= 63
-        && text.starts_with(|c: char| c.is_ascii_uppercase())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-fn is_image_name(text: &str) -> bool {
-    let last = text.rsplit('/').next().unwrap_or_default();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/' | b':');
-    text.len() <= 255 && !text.starts_with('/') && !last.is_empty() && !last.contains(':') && text.bytes().all(is_plain)
-}
-
-fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:")
-        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
-}
-
-fn broken_path(text: &str) -> Option<(&'static str, &'static str)> {
-    let has = |part: &str| text.split('/').any(|name| name == part);
-    let has_git = text.split('/').any(|name| name.eq_ignore_ascii_case(".git"));
-    match text {
-        "" => Some(("is empty", "write a folder from the repository's root, or `./` for the folder of this file")),
-        _ if text.starts_with('/') => {
-            Some(("is absolute", "write it from the repository's root, without the first `/`"))
-        }
-        _ if has("..") => Some(("leaves its folder", "write it from the repository's root, without `..`")),
-        _ if text.contains('\\') => Some(("has a backslash", "folders are separated by `/`")),
-        _ if has_git || text.len() > 1024 || text.contains(char::is_control) => {
-            Some(("is no path of a repository", ""))
-        }
-        _ => None,
-    }
-}
-
-fn broken_query(text: &str) -> Option<(String, String)> {
-    if text.trim().is_empty() || text.len() > QUERY_BYTES_MAX {
-        return Some((format!("a query has 1 to {QUERY_BYTES_MAX} bytes"), String::new()));
-    }
-    for part in text.split("${").skip(1) {
-        let Some((name, _)) = part.split_once('}') else {
-            return Some(("`${` is not closed".to_owned(), "write ${name}".to_owned()));
-        };
-        if !PLACEHOLDERS.contains(&name) {
-            let hint = did_you_mean(name, PLACEHOLDERS.iter().copied());
-            let hint = hint.unwrap_or_else(|| format!("known are {}", PLACEHOLDERS.join(", ")));
-            return Some((format!("unknown placeholder `${{{}}}`", shown(name)), hint));
-        }
-    }
-    None
 }

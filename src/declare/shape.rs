@@ -1,9 +1,10 @@
 //! Which fields there are: one table that the parser obeys and the JSON Schema is made of.
 //!
-//! Enters: nothing. Leaves: shapes of documents: names, kinds of values, bounds, and a sentence about each.
+//! Enters: nothing. Leaves: shapes of documents: names, kinds of values, bounds, and a sentence about each. Here is the
+//! Application's; those of plans are in `shape_plan`, those that make or complete Applications in `shape_set`.
 
 use super::API_VERSION;
-use crate::model::plan::WAVES_MAX;
+use super::shape_plan::PLAN_SPEC;
 
 /// A mapping of ours.
 #[derive(Debug)]
@@ -55,8 +56,16 @@ pub(super) enum Kind {
     Replicas,
     /// Text by text, freely named.
     Labels,
+    /// A mapping that is somebody else's: its fields are taken as they are.
+    Free,
     /// A mapping of ours.
     Mapping(&'static Shape),
+    /// A mapping of ours whose required fields may come from a base, when it names one in `base`.
+    Overlay(&'static Shape),
+    /// A mapping of ours without required fields and without `base`: others add what is missing.
+    Partial(&'static Shape),
+    /// As `Overlay`, with `${...}` in its texts, and without `version` when that is written elsewhere.
+    Template(&'static Shape),
     /// The name of a plan, or the plan itself.
     Plan(&'static Shape),
     /// A list of at least and at most so many.
@@ -80,6 +89,14 @@ pub(super) enum Rule {
     Digest,
     /// A path from the repository's root, or from the file's folder after `./`.
     Path,
+    /// Where charts are: an `https`, `http` or `oci` URL without credentials.
+    ChartRepository,
+    /// An exact semantic version.
+    ExactVersion,
+    /// The path of one value of a chart, such as `image.tag`.
+    ValuePath,
+    /// Any text of at most so many bytes.
+    Any(usize),
     /// A field manager's name: one word of at most 128 characters.
     Manager,
     /// A JSON pointer.
@@ -90,8 +107,12 @@ pub(super) enum Rule {
     Group,
     /// The kind of an object, such as `Deployment`.
     ObjectKind,
+    /// The name of an object: a DNS name of at most 253 characters.
+    ObjectName,
     /// An expression over `object`.
     Expression,
+    /// A sentence for people: one line of at most 500 characters.
+    Sentence,
 }
 
 /// Longest query: several times what a screen shows.
@@ -101,11 +122,11 @@ pub(super) const QUERY_BYTES_MAX: usize = 4096;
 pub(super) const PLACEHOLDERS: &[&str] =
     &["application", "namespace", "version", "target_hash", "target_pods", "stable_hash", "stable_pods"];
 
-const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
+pub(super) const fn required(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, is_required: true, kind, about }
 }
 
-const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
+pub(super) const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
     Field { name, is_required: false, kind, about }
 }
 
@@ -116,12 +137,12 @@ pub(super) static APPLICATION: Shape = Shape {
         required("apiVersion", Kind::Text(Rule::Exactly(API_VERSION)), "Version of this format."),
         required("kind", Kind::Text(Rule::Exactly("Application")), "What this document declares."),
         required("metadata", Kind::Mapping(&APPLICATION_METADATA), "What names it."),
-        required("spec", Kind::Mapping(&APPLICATION_SPEC), "What is declared."),
+        required("spec", Kind::Overlay(&APPLICATION_SPEC), "What is declared."),
     ],
     foreign: &[("status", "status is written by the agent, never declared")],
 };
 
-static APPLICATION_METADATA: Shape = Shape {
+pub(super) static APPLICATION_METADATA: Shape = Shape {
     about: "What names an Application.",
     fields: &[
         required("name", Kind::Text(Rule::Label(53)), "Name, unique per agent."),
@@ -137,6 +158,11 @@ static APPLICATION_METADATA: Shape = Shape {
 pub(super) static APPLICATION_SPEC: Shape = Shape {
     about: "What an Application declares.",
     fields: &[
+        optional(
+            "base",
+            Kind::Text(Rule::Label(63)),
+            "Name of an ApplicationBase whose fields count where this Application says nothing.",
+        ),
         required("version", Kind::Text(Rule::Version), "The version: the line to bump, and to revert."),
         optional("images", Kind::List(&Kind::Mapping(&IMAGE), 0, IMAGES_MAX), "Images to substitute, by name."),
         optional(
@@ -144,8 +170,13 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
             Kind::Whole(0, u32::MAX),
             "Raise it to free a Release from quarantine for another try. Default 0.",
         ),
-        required("source", Kind::Mapping(&SOURCE), "Where the manifests are."),
+        required("source", Kind::Mapping(&super::source::SOURCE), "Where the manifests are."),
         required("destination", Kind::Mapping(&DESTINATION), "Where the objects go."),
+        optional(
+            "commonMetadata",
+            Kind::Mapping(&super::source::COMMON_METADATA),
+            "Labels and annotations that every object gets.",
+        ),
         optional("plan", Kind::Plan(&PLAN_SPEC), "Name of a WavePlan, or its spec. Default all-at-once."),
         optional("sync", Kind::Mapping(&SYNC), "How the app is kept in sync."),
         optional(
@@ -167,6 +198,16 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
             "dependsOn",
             Kind::List(&Kind::Mapping(&DEPENDENCY), 0, DEPENDENCIES_MAX),
             "Applications that must stand before a rollout of this one starts.",
+        ),
+        optional(
+            "substitute",
+            Kind::Labels,
+            "Variables: `${NAME}` in texts of the manifests is replaced by the value. Default: nothing is replaced.",
+        ),
+        optional(
+            "substituteFrom",
+            Kind::List(&Kind::Mapping(&SUBSTITUTE_FROM), 0, SUBSTITUTE_FROM_MAX),
+            "ConfigMaps and Secrets whose entries are variables too; `substitute` wins, then the later one.",
         ),
         optional("history", Kind::Whole(1, 50), "Past Releases to keep. Default 10."),
         optional(
@@ -209,6 +250,19 @@ static HEALTH_RULE: Shape = Shape {
     ],
 };
 
+/// Objects that variables come from: each is read and watched.
+const SUBSTITUTE_FROM_MAX: usize = 20;
+
+static SUBSTITUTE_FROM: Shape = Shape {
+    about: "An object of the destination's namespace whose entries are variables.",
+    fields: &[
+        required("kind", Kind::Words(&["ConfigMap", "Secret"]), "ConfigMap or Secret."),
+        required("name", Kind::Text(Rule::ObjectName), "Its name."),
+        optional("optional", Kind::Boolean, "Whether the object may be missing. Default false."),
+    ],
+    foreign: &[("namespace", "it is read from the destination's namespace; remove it")],
+};
+
 /// Applications that one waits for: each is looked at before a rollout.
 const DEPENDENCIES_MAX: usize = 50;
 
@@ -226,9 +280,9 @@ static DEPENDENCY: Shape = Shape {
 };
 
 /// Images of one app: each pod template is searched for each.
-const IMAGES_MAX: usize = 100;
+pub(super) const IMAGES_MAX: usize = 100;
 
-static IMAGE: Shape = Shape {
+pub(super) static IMAGE: Shape = Shape {
     about: "An image to substitute.",
     fields: &[
         required("name", Kind::Text(Rule::ImageName), "Name as the manifests write it, without tag and digest."),
@@ -238,23 +292,6 @@ static IMAGE: Shape = Shape {
     foreign: &[
         ("newTag", "here it is called `tag`"),
         ("newName", "an image keeps its name; change it in the manifest"),
-    ],
-};
-
-static SOURCE: Shape = Shape {
-    about: "Where manifests are.",
-    fields: &[
-        required(
-            "path",
-            Kind::Text(Rule::Path),
-            "Folder, from the repository's root; from this file's folder when it starts with `./`.",
-        ),
-        optional("recurse", Kind::Boolean, "Whether folders below it are read too. Default false."),
-    ],
-    foreign: &[
-        ("repoURL", "manifests are read from the repository that the agent follows; remove it"),
-        ("targetRevision", "the agent's branch is followed; remove it"),
-        ("directory", "here it is `recurse: true`"),
     ],
 };
 
@@ -344,130 +381,4 @@ pub(super) static IGNORE: Shape = Shape {
         ("managedFieldsManagers", "here they are `managers`"),
         ("jqPathExpressions", "give `jsonPointers` instead"),
     ],
-};
-
-/// A WavePlan document.
-pub(super) static WAVE_PLAN: Shape = Shape {
-    about: "A Tidegate WavePlan: how a Release goes out, wave by wave.",
-    fields: &[
-        required("apiVersion", Kind::Text(Rule::Exactly(API_VERSION)), "Version of this format."),
-        required("kind", Kind::Text(Rule::Exactly("WavePlan")), "What this document declares."),
-        required("metadata", Kind::Mapping(&PLAN_METADATA), "What names it."),
-        required("spec", Kind::Mapping(&PLAN_SPEC), "The plan."),
-    ],
-    foreign: &[("status", "a plan has no status; remove it")],
-};
-
-static PLAN_METADATA: Shape = Shape {
-    about: "What names a WavePlan.",
-    fields: &[
-        required("name", Kind::Text(Rule::Label(63)), "Name that Applications refer to; unique in the repository."),
-        optional("labels", Kind::Labels, "Labels, for people and tools."),
-    ],
-    foreign: &[("namespace", "plans have none; remove it"), ("annotations", "annotations are not read; remove them")],
-};
-
-/// The `spec` of a WavePlan.
-pub(super) static PLAN_SPEC: Shape = Shape {
-    about: "How a Release goes out.",
-    fields: &[
-        optional("strategy", Kind::Words(&["rolling", "canary"]), "How new pods come to be. Default rolling."),
-        optional(
-            "capacity",
-            Kind::Words(&["surge", "inPlace"]),
-            "Room for new pods: surge keeps all old pods until the last wave, inPlace replaces. Default surge.",
-        ),
-        required(
-            "waves",
-            Kind::List(&Kind::Mapping(&WAVE), 1, WAVES_MAX),
-            "The waves in order, each larger than the one before; the last is all.",
-        ),
-        optional(
-            "analysis",
-            Kind::List(&Kind::Mapping(&ANALYSIS), 0, ANALYSES_MAX),
-            "The queries that waves name as gates.",
-        ),
-        optional("health", Kind::Mapping(&HEALTH), "The health gate, which every wave has."),
-        optional("onFailure", Kind::Words(&["revert", "hold"]), "What a shut gate leads to. Default revert."),
-        optional(
-            "revertTimeout",
-            Kind::Duration(1),
-            "How long the way back may take before it is called stuck. Default 10m.",
-        ),
-        optional(
-            "express",
-            Kind::List(&Kind::Mapping(&WAVE), 1, WAVES_MAX),
-            "Waves for a Release that completed before, as after `git revert`. Default: one wave of all.",
-        ),
-    ],
-    foreign: &[
-        ("steps", "here they are `waves`"),
-        ("maxSurge", "say `capacity: surge` or `capacity: inPlace`"),
-        ("replicas", "each wave has its own `replicas`"),
-    ],
-};
-
-/// Analyses of one plan: 20 waves x 5 gates is what a record has room for.
-const ANALYSES_MAX: usize = 20;
-
-static WAVE: Shape = Shape {
-    about: "One batch of pods, and what must hold before the next.",
-    fields: &[
-        optional("name", Kind::Text(Rule::Label(63)), "Name. Default wave-1 and so on."),
-        required("replicas", Kind::Replicas, "Pods on the new version: a count, a share such as \"25%\", or all."),
-        optional("bake", Kind::Duration(0), "How long its pods must stay Ready. Default 0s."),
-        optional("timeout", Kind::Duration(1), "How long its pods may take to become Ready. Default 10m."),
-        optional(
-            "analysis",
-            Kind::List(&Kind::Text(Rule::Label(63)), 0, ANALYSES_MAX),
-            "Names of the plan's analyses that gate this wave.",
-        ),
-    ],
-    foreign: &[
-        ("setWeight", "here it is `replicas: \"25%\"`"),
-        ("weight", "here it is `replicas: \"25%\"`"),
-        ("pause", "here it is `bake`"),
-        ("duration", "here it is `bake`"),
-        ("gates", "here it is `analysis`; health is always a gate"),
-    ],
-};
-
-static ANALYSIS: Shape = Shape {
-    about: "A query with thresholds; it needs min, max or both.",
-    fields: &[
-        required("name", Kind::Text(Rule::Label(63)), "Name that waves refer to."),
-        required(
-            "provider",
-            Kind::Text(Rule::Label(63)),
-            "Name of a metrics provider in the agent's settings. A plan carries no URL.",
-        ),
-        required(
-            "query",
-            Kind::Text(Rule::Query),
-            "PromQL that gives one number, with ${application}, ${namespace}, ${version}, ${target_hash}, \
-             ${target_pods}, ${stable_hash}, ${stable_pods}.",
-        ),
-        optional("min", Kind::Number, "The lowest value that passes."),
-        optional("max", Kind::Number, "The highest value that passes."),
-        optional("interval", Kind::Duration(100), "Time between two samples. Default 10s."),
-        optional("count", Kind::Whole(1, 1000), "Samples to take. Default 3."),
-        optional("failureLimit", Kind::Whole(0, 999), "Failed samples that are tolerated. Default 0."),
-        optional(
-            "noData",
-            Kind::Words(&["fail", "wait"]),
-            "A sample without data fails, or is taken again until the wave's timeout. Default fail.",
-        ),
-    ],
-    foreign: &[
-        ("url", "providers are in the agent's settings; name one in `provider`"),
-        ("address", "providers are in the agent's settings; name one in `provider`"),
-        ("successCondition", "here it is `min` and `max`"),
-        ("thresholdRange", "here it is `min` and `max`"),
-    ],
-};
-
-static HEALTH: Shape = Shape {
-    about: "The health gate.",
-    fields: &[optional("maxRestarts", Kind::Whole(0, 1000), "Container restarts that a new pod may have. Default 2.")],
-    foreign: &[],
 };

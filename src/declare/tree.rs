@@ -165,7 +165,7 @@ impl Builder {
     }
 
     fn position(&self, marker: Marker) -> Position {
-        Position { line: marker.line() + self.lines_before, column: marker.col() + 1 }
+        Position::new(marker.line() + self.lines_before, marker.col() + 1)
     }
 
     fn refuse_tag(&self, tag: Option<&Cow<'_, Tag>>, at: Position) -> Result<(), Stop> {
@@ -306,12 +306,12 @@ mod tests {
     fn values_know_their_line_and_column_in_the_whole_file() {
         let trees = documents("# first\na: 1\n---\nb:\n  c: x\n  d:\n  e: [1, é, z]\n");
         let root = &trees[1].documents[0];
-        assert_eq!(root.at, Position { line: 4, column: 1 });
-        assert_eq!(find(root, "b").at, Position { line: 5, column: 3 });
-        assert_eq!(find(find(root, "b"), "c").at, Position { line: 5, column: 6 });
-        assert_eq!(find(find(root, "b"), "d").at, Position { line: 6, column: 3 });
+        assert_eq!(root.at, Position::new(4, 1));
+        assert_eq!(find(root, "b").at, Position::new(5, 3));
+        assert_eq!(find(find(root, "b"), "c").at, Position::new(5, 6));
+        assert_eq!(find(find(root, "b"), "d").at, Position::new(6, 3));
         let Content::Sequence(items) = &find(find(root, "b"), "e").content else { panic!("not a list") };
-        assert_eq!(items[2].at, Position { line: 7, column: 13 });
+        assert_eq!(items[2].at, Position::new(7, 13));
     }
 
     #[test]

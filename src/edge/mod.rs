@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod git;
 mod measure;
 mod query;
+pub mod renderer;
 #[cfg(test)]
 mod script;
 pub mod server;
@@ -22,13 +23,14 @@ use tokio::sync::{Mutex, mpsc, watch};
 use self::cluster::{Cluster, ClusterError, Verb};
 use self::git::{GitSettings, GitSource};
 use self::measure::Providers;
+use self::renderer::Renderer;
 use crate::config::Config;
-use crate::model::{AppName, Millis, Object, ObjectKey, Timestamp};
+use crate::model::{AppName, Millis, Object, ObjectKey, RenderJob, RenderOutput, Timestamp};
 use crate::status::{AppView, Board};
 use crate::telemetry::Requests;
 use crate::world::{
-    Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
-    SourceError, World,
+    Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions,
+    RenderFault, Scope, SourceError, World,
 };
 
 /// Longest sleep before the clock is read again: `until` is a moment, and clocks are set.
@@ -53,6 +55,7 @@ pub struct Outside {
     cluster: Cluster,
     git: GitSource,
     providers: Providers,
+    renderer: Renderer,
     board: watch::Sender<Board>,
     poke: mpsc::Sender<()>,
     senses: Mutex<Senses>,
@@ -81,10 +84,11 @@ impl Outside {
         };
         git::sweep(&config.store, std::slice::from_ref(&settings));
         let git = GitSource::open(settings).map_err(OpenError::Git)?;
-        Self::compose(cluster, git, Providers::new(config.providers.clone()))
+        let renderer = Renderer::new(config.renderer.clone(), &config.store);
+        Self::compose(cluster, git, Providers::new(config.providers.clone()), renderer)
     }
 
-    fn compose(cluster: Cluster, git: GitSource, providers: Providers) -> Result<Self, OpenError> {
+    fn compose(cluster: Cluster, git: GitSource, providers: Providers, renderer: Renderer) -> Result<Self, OpenError> {
         // One poke that waits says all that a hundred would.
         let (poke, poked) = mpsc::channel(1);
         let senses = Senses {
@@ -93,7 +97,7 @@ impl Outside {
             interrupt: signal(SignalKind::interrupt()).map_err(OpenError::Signals)?,
         };
         let (board, _reader) = watch::channel(Board::default());
-        Ok(Self { cluster, git, providers, board, poke, senses: Mutex::new(senses) })
+        Ok(Self { cluster, git, providers, renderer, board, poke, senses: Mutex::new(senses) })
     }
 
     /// All apps as they are now shown, and as they will be.
@@ -156,7 +160,8 @@ impl World for Outside {
     }
 
     async fn kinds(&self) -> Result<Kinds, ApiError> {
-        self.cluster.kinds().await
+        let kinds = self.cluster.kinds().await?;
+        Ok(Kinds { server_version: self.cluster.version().await?, ..kinds })
     }
 
     async fn get(&self, key: &ObjectKey, version: &str) -> Result<Option<Object>, ApiError> {
@@ -213,6 +218,10 @@ impl World for Outside {
 
     async fn read(&self, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
         self.git.read(blobs).await
+    }
+
+    async fn render(&self, job: &RenderJob) -> Result<RenderOutput, RenderFault> {
+        self.renderer.render(job).await
     }
 
     async fn measure(&self, provider: &str, query: &str) -> Result<Option<f64>, MeasureError> {

@@ -20,7 +20,13 @@ async fn open(script: &Script) -> Outside {
     let mut settings = kube::Config::new(script.base_url.parse().unwrap());
     settings.accept_invalid_certs = true;
     let cluster = Cluster::connect(settings, 1).unwrap();
-    Outside::compose(cluster, git(), Providers::new(BTreeMap::new())).unwrap()
+    Outside::compose(
+        cluster,
+        git(),
+        Providers::new(BTreeMap::new()),
+        super::renderer::Renderer::new(None, std::path::Path::new("/nowhere")),
+    )
+    .unwrap()
 }
 
 #[tokio::test]

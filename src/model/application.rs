@@ -1,9 +1,9 @@
 //! An Application: the unit of sync, as Git declares it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Body, Digest, HealthRule, Object, ReleaseRef, Revision, WavePlan};
+use super::{Body, Digest, HealthRule, HelmSource, Object, ReleaseRef, Revision, Tool, WavePlan};
 use crate::expression::Expression;
 
 /// The name of an Application; unique per agent.
@@ -49,6 +49,8 @@ pub struct Application {
     pub attempt: u32,
     /// Where its manifests are.
     pub source: SourcePath,
+    /// Labels and annotations that every object gets.
+    pub common: CommonMetadata,
     /// Namespace for objects that name none.
     pub namespace: String,
     /// The service account of that namespace on whose behalf objects are written; the agent itself when there is none.
@@ -67,6 +69,8 @@ pub struct Application {
     pub health: Vec<HealthRule>,
     /// Apps that must stand before a rollout of this one starts.
     pub depends_on: Vec<Dependency>,
+    /// What `${NAME}` in its manifests is replaced by; off while it is empty.
+    pub substitute: Substitute,
     /// Past releases to keep, 1 to 50.
     pub history_max: u32,
     /// The file that declares it, relative to the repository's root.
@@ -75,13 +79,74 @@ pub struct Application {
     pub spec: Body,
 }
 
-/// A folder of manifests in the repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A folder of the repository that manifests come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourcePath {
     /// Path from the repository's root, without leading or trailing slash; empty is the root.
     pub path: String,
     /// Whether folders below it are read too.
     pub is_recursive: bool,
+    /// How manifests come out of it; found out from its files when it is not said.
+    pub tool: Option<Tool>,
+    /// For Helm.
+    pub helm: HelmSource,
+}
+
+/// Labels and annotations that every object of an app gets, in its own metadata; what a manifest says itself wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommonMetadata {
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What variables in manifests are replaced by. Off while it is empty: `${NAME}` in a manifest is then text like any other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Substitute {
+    /// Values that Git declares; they win over those of objects.
+    pub values: BTreeMap<String, String>,
+    /// Objects of the destination's namespace whose entries are variables; a later one wins.
+    pub from: Vec<SubstituteFrom>,
+}
+
+impl Substitute {
+    /// Whether anything is replaced at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.values.is_empty() || !self.from.is_empty()
+    }
+}
+
+/// An object whose entries are variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubstituteFrom {
+    /// Its kind.
+    pub kind: SubstituteKind,
+    /// Its name.
+    pub name: String,
+    /// Whether it may be missing.
+    pub is_optional: bool,
+}
+
+/// Kinds of objects whose entries are variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SubstituteKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl SubstituteKind {
+    /// The word that declarations and the API server use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        }
+    }
 }
 
 /// An app that another one waits for.

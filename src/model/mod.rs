@@ -14,16 +14,18 @@ pub mod lease;
 pub mod marks;
 pub mod object;
 pub mod plan;
+pub mod policy;
 pub mod reference;
 pub mod release;
+pub mod rendering;
 pub mod revision;
 pub mod rollout;
 pub mod switches;
 
 pub use action::{Action, Notice, NoticeKind, Outcome};
 pub use application::{
-    AppName, Application, Declared, Deletion, DeletionCap, Dependency, DependencyCondition, IgnoreRule, ImageOverride,
-    PausePolicy, RollbackPolicy, SourcePath, SyncPolicy,
+    AppName, Application, CommonMetadata, Declared, Deletion, DeletionCap, Dependency, DependencyCondition, IgnoreRule,
+    ImageOverride, PausePolicy, RollbackPolicy, SourcePath, Substitute, SubstituteFrom, SubstituteKind, SyncPolicy,
 };
 pub use body::Body;
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
@@ -33,8 +35,10 @@ pub use hook::{HookRun, Hooks, Moment};
 pub use lease::{Claim, Lease};
 pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey, WHOLE_OBJECT};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
+pub use policy::{Policy, PolicyEffect, PolicyRule};
 pub use reference::{Reference, TagRange};
 pub use release::{Digest, Release, ReleaseRef};
+pub use rendering::{HelmJob, HelmSource, Parameter, RemoteChart, RenderJob, RenderOutput, Tool};
 pub use revision::Revision;
 pub use rollout::{Lane, Position, RevertReason, Rollout, WaveRecord};
 

@@ -1,17 +1,27 @@
 //! Application + the files under its source path -> the objects of a Release.
 //!
-//! Pure: bytes in, objects out. Plain YAML only for now; Kustomize and Helm will come through a process of their own.
-//! What is rendered carries no marks of ours and no hold values, so that a digest over it means what Git means.
+//! Pure: bytes in, objects out. Plain YAML is read here; Kustomize and Helm run in a process of their own (`edge/renderer`)
+//! between [`inputs()`] and [`render`], and what they print is read like a file. What is rendered carries no marks of ours
+//! and no hold values, so that a digest over it means what Git means.
+//!
+//! In reading order: `inputs` (which tool, which files; `kustomization` follows the files that name others), `job` (what a
+//! tool is asked), then [`render`].
 
 mod images;
+mod inputs;
+mod job;
+mod kustomization;
+pub mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::model::{Application, ClusterName, Object, ObjectKey};
-use crate::world::{Entry, Files, Kinds};
+pub use self::inputs::{Inputs, inputs};
+pub use self::job::{first_difference, job, label};
+use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey};
+use crate::world::{Kinds, RenderFault};
 
 /// At most this many objects in one Application: an inventory entry is ~100 B, so 2,000 keep its record below 300 KB.
 pub const OBJECTS_MAX: usize = 2000;
@@ -80,50 +90,48 @@ pub enum RenderError {
     /// A limit was reached.
     #[error("{0}")]
     TooLarge(String),
-}
-
-/// The files that an Application renders from, by path. Tells what to read before [`render`].
-///
-/// # Errors
-/// When the path does not exist, or something in it is not a plain file.
-pub fn inputs<'a>(application: &Application, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
-    let path = &application.source.path;
-    let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-    let mut found = BTreeMap::new();
-    let mut is_there = false;
-    let mut bytes = 0;
-    for (file, entry) in files.range(prefix.clone()..).take_while(|(file, _)| file.starts_with(&prefix)) {
-        is_there = true;
-        let rest = &file[prefix.len()..];
-        if !application.source.is_recursive && rest.contains('/') {
-            continue;
-        }
-        match entry {
-            Entry::Link | Entry::Submodule => return Err(RenderError::NotAFile(file.clone())),
-            Entry::File { bytes: length, .. } if is_manifest(rest) => {
-                bytes += length;
-                found.insert(file.as_str(), entry);
-            }
-            Entry::File { .. } => {}
-        }
-    }
-    if !is_there {
-        return match files.get(path) {
-            Some(Entry::Link | Entry::Submodule) => Err(RenderError::NotAFile(path.clone())),
-            Some(Entry::File { .. }) | None => Err(RenderError::NoPath(path.clone())),
-        };
-    }
-    if bytes > SOURCE_BYTES_MAX {
-        return Err(RenderError::TooLarge(format!(
-            "source path `{path}` holds {bytes} bytes of manifests; at most {SOURCE_BYTES_MAX} are read"
-        )));
-    }
-    Ok(found)
-}
-
-fn is_manifest(path: &str) -> bool {
-    let extension = path.rsplit_once('.').map(|(_, extension)| extension);
-    matches!(extension, Some("yaml" | "yml" | "json")) && !path.rsplit('/').next().unwrap_or(path).starts_with('.')
+    /// The folder asks for two tools.
+    #[error("source path `{0}` has a kustomization and a Chart.yaml; say which it is in spec.source.tool")]
+    Ambiguous(String),
+    /// Kustomize is stated, and there is nothing for it.
+    #[error("source path `{0}` has no kustomization.yaml; add one, or correct spec.source")]
+    NoKustomization(String),
+    /// Helm is stated, and there is no chart.
+    #[error("{0} does not exist, so there is no chart; add it, or correct spec.source")]
+    NoChart(String),
+    /// A file with values is missing.
+    #[error(
+        "{0}: the file with values does not exist in the repository; add it, or correct spec.source.helm.valuesFiles"
+    )]
+    NoValues(String),
+    /// A kustomization names what it cannot have.
+    #[error("{file}: {message}")]
+    Kustomization {
+        /// The kustomization file.
+        file: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// The tool could not be run, or refused.
+    #[error("{label}: {fault}")]
+    Tool {
+        /// What was run.
+        label: String,
+        /// Why there is no result.
+        fault: RenderFault,
+    },
+    /// Each rendering gives something else.
+    #[error(
+        "{label}: {key} has another `{field}` each time it is rendered, so that each look would be a new Release; give the chart a fixed value for it"
+    )]
+    Random {
+        /// What was run.
+        label: String,
+        /// The object.
+        key: String,
+        /// The field.
+        field: String,
+    },
 }
 
 /// Renders.
@@ -166,6 +174,7 @@ pub fn render_with_files(
         clean(&mut body);
         name_hook(&mut body);
         images::substitute(&mut body, &application.images);
+        add_common(&mut body, &application.common);
         let read = Object::from_value(&ClusterName::local(), body);
         let mut object =
             read.map_err(|error| RenderError::Object { file: file.clone(), document, message: error.to_string() })?;
@@ -290,6 +299,26 @@ fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
     Object { key, version, body: body.into() }
 }
 
+/// Adds the labels and annotations that every object gets.
+fn add_common(body: &mut Value, common: &CommonMetadata) {
+    for (field, wanted) in [("labels", &common.labels), ("annotations", &common.annotations)] {
+        let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else { continue };
+        if wanted.is_empty() {
+            continue;
+        }
+        let own = metadata.entry(field).or_insert(Value::Null);
+        if !own.is_object() {
+            *own = Value::Object(serde_json::Map::new());
+        }
+        for (name, value) in wanted {
+            // What the manifest says itself is nearer.
+            if own.get(name).is_none() {
+                own[name] = Value::String(value.clone());
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,7 +332,8 @@ mod tests {
             version: "2.0".to_owned(),
             images: vec![ImageOverride { name: "example/web".to_owned(), tag: "2.0".to_owned(), digest: None }],
             attempt: 0,
-            source: SourcePath { path: "m".to_owned(), is_recursive: false },
+            source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+            common: CommonMetadata::default(),
             namespace: "home".to_owned(),
             service_account: None,
             plan: WavePlan::all_at_once(),
@@ -313,6 +343,7 @@ mod tests {
             pause: PausePolicy::Agent,
             health: Vec::new(),
             depends_on: Vec::new(),
+            substitute: crate::model::Substitute::default(),
             history_max: 10,
             declared_in: "app.yaml".to_owned(),
             spec: Value::Null.into(),
@@ -322,15 +353,12 @@ mod tests {
     fn kinds() -> Kinds {
         let kind =
             |group: &str, kind: &str, is_namespaced| ((GroupKind::new(group, kind), "v1".to_owned()), is_namespaced);
-        Kinds(
-            [
-                kind("", "ConfigMap", true),
-                kind("", "Namespace", false),
-                kind("", "Secret", true),
-                kind("", "Pod", true),
-            ]
-            .into(),
-        )
+        Kinds::from_iter([
+            kind("", "ConfigMap", true),
+            kind("", "Namespace", false),
+            kind("", "Secret", true),
+            kind("", "Pod", true),
+        ])
     }
 
     fn run(text: &str) -> Result<Vec<String>, String> {

@@ -14,11 +14,11 @@ use super::chance::Stream;
 use super::faults::Fault;
 use super::state::State;
 use crate::model::marks::FIELD_MANAGER;
-use crate::model::{AppName, Millis, Object, ObjectKey, Timestamp};
+use crate::model::{AppName, Millis, Object, ObjectKey, RenderJob, RenderOutput, Timestamp};
 use crate::status::AppView;
 use crate::world::{
-    Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions, Scope,
-    SourceError, World,
+    Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions,
+    RenderFault, Scope, SourceError, World,
 };
 
 /// How long the agent waits for an answer: what the real edge allows a call.
@@ -336,6 +336,10 @@ impl World for Seat {
     async fn read(&self, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
         // From the store on disk: no travel.
         self.state().git.read(blobs)
+    }
+
+    async fn render(&self, _job: &RenderJob) -> Result<RenderOutput, RenderFault> {
+        Err(RenderFault::Unavailable("nothing renders in the simulated world".to_owned()))
     }
 
     async fn measure(&self, provider: &str, query: &str) -> Result<Option<f64>, MeasureError> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{AppView, Blocking, Board, Phase, Report, Resource, SyncStatus};
 use crate::model::{
-    AppName, Application, Deletion, Digest, GateRecord, Health, HealthStatus, ImageOverride, Lane, Measurement, Millis,
-    ObjectKey, Past, PastOutcome, PausePolicy, Position, Quarantined, Record, ReleaseRef, Replicas, Revision,
-    RollbackPolicy, Rollout, SourcePath, SyncPolicy, Timestamp, Verdict, Wave, WavePlan, WaveRecord,
+    AppName, Application, CommonMetadata, Deletion, Digest, GateRecord, Health, HealthStatus, ImageOverride, Lane,
+    Measurement, Millis, ObjectKey, Past, PastOutcome, PausePolicy, Position, Quarantined, Record, ReleaseRef,
+    Replicas, Revision, RollbackPolicy, Rollout, SourcePath, SyncPolicy, Timestamp, Verdict, Wave, WavePlan,
+    WaveRecord,
 };
 
 /// The second `second` of the fixtures' hour.
@@ -95,7 +96,8 @@ pub(crate) fn application(name: &str) -> Application {
         version: "1.1.0".to_owned(),
         images: vec![ImageOverride { name: "registry.example/web".to_owned(), tag: "1.1.0".to_owned(), digest: None }],
         attempt: 0,
-        source: SourcePath { path: "apps/shop".to_owned(), is_recursive: false },
+        source: SourcePath { path: "apps/shop".to_owned(), ..SourcePath::default() },
+        common: CommonMetadata::default(),
         namespace: "shop".to_owned(),
         service_account: None,
         plan: plan(),
@@ -105,6 +107,7 @@ pub(crate) fn application(name: &str) -> Application {
         pause: PausePolicy::Agent,
         health: Vec::new(),
         depends_on: Vec::new(),
+        substitute: crate::model::Substitute::default(),
         history_max: 10,
         declared_in: "apps/shop/application.yaml".to_owned(),
         spec: serde_json::json!({}).into(),

@@ -16,10 +16,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("expression", &[]),
     ("model", &["expression"]),
     ("mutants", &[]),
+    ("signature", &[]),
+    ("sops", &[]),
     ("status", &["model"]),
     ("world", &["model", "status"]),
     ("declare", &["expression", "model", "world"]),
-    ("render", &["model", "world", "declare"]),
+    ("render", &["model", "sops", "world", "declare"]),
     ("health", &["model"]),
     ("observe", &["mutants", "model", "world", "health"]),
     ("stage", &["mutants", "model", "world", "render", "health", "observe"]),
@@ -37,8 +39,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Folders whose code is a function of its arguments.
-const PURE: &[&str] =
-    &["expression", "model", "declare", "render", "stage", "observe", "diff", "health", "decide", "status", "store"];
+const PURE: &[&str] = &[
+    "expression",
+    "model",
+    "signature",
+    "sops",
+    "declare",
+    "render",
+    "stage",
+    "observe",
+    "diff",
+    "health",
+    "decide",
+    "status",
+    "store",
+];
 
 /// What pure code does not contain, and why.
 const NOT_PURE: &[(&str, &str)] = &[
@@ -63,6 +78,10 @@ const EDGES: &[&str] = &["git", "cluster", "measure", "notify", "server"];
 
 /// A client crate and the one place that names it. `cli` may, thinly.
 const CLIENTS: &[(&str, &str)] = &[("git2", "src/edge/git"), ("kube", "src/edge/cluster"), ("axum", "src/edge/server")];
+
+/// What starts a process, and the one file that may: a person's command, which runs the person's own `git`.
+const PROCESS_STARTERS: &[&str] = &["process::Command", "Command::new("];
+const PROCESS_HOME: &str = "src/cli/deploy/git.rs";
 
 /// Modules with wire formats: the others keep their types free of serde.
 const WIRE_FORMATS: &[&str] = &["declare", "status", "store", "edge", "cli", "config"];
@@ -96,6 +115,7 @@ pub(crate) fn check(source: &Source, sleeps_allowed: &[(&str, &str)]) -> Vec<Str
         found.extend(direction(module, &shipped));
         found.extend(clients(&source.path, module, &shipped));
         found.extend(environment(module, &shipped));
+        found.extend(processes(&source.path, &shipped));
         found.extend(wire_formats(module, &shipped));
         found.extend(unwraps(&shipped));
         found.extend(long_functions(&shipped));
@@ -175,6 +195,14 @@ fn environment(module: &str, code: &str) -> Vec<String> {
         ["std::env", "env::var", "env::vars", "env::args"].iter().any(|needle| words(code, needle).next().is_some());
     if reads && !["cli", "main", "config"].contains(&module) {
         return vec!["reads the environment: only config, cli and main do, and hand over a Config".to_owned()];
+    }
+    Vec::new()
+}
+
+fn processes(path: &str, code: &str) -> Vec<String> {
+    let starts = PROCESS_STARTERS.iter().any(|needle| words(code, needle).next().is_some());
+    if starts && path != PROCESS_HOME {
+        return vec![format!("starts a process: only {PROCESS_HOME} does, and the agent never")];
     }
     Vec::new()
 }

@@ -3,6 +3,7 @@
 mod acting;
 mod admission;
 mod checkers;
+mod deploying;
 mod differential;
 mod diffing;
 mod disturbances;
@@ -23,6 +24,7 @@ mod racing;
 mod reading;
 mod rehearsal;
 mod release;
+mod rendered;
 mod restart;
 mod revert;
 mod rollout;

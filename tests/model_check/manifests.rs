@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tidegate::model::marks::FIELD_MANAGER;
 use tidegate::model::{
-    Analysis, AppName, Application, Capacity, ClusterName, Deletion, Millis, NoDataRule, Object, PausePolicy, Replicas,
-    RollbackPolicy, SourcePath, SyncPolicy, Wave, WavePlan,
+    Analysis, AppName, Application, Capacity, ClusterName, CommonMetadata, Deletion, Millis, NoDataRule, Object,
+    PausePolicy, Replicas, RollbackPolicy, SourcePath, SyncPolicy, Wave, WavePlan,
 };
 use tidegate::observe::MIN_READY_SECONDS_HOLD;
 
@@ -64,7 +64,8 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         version: name(release).to_string(),
         images: Vec::new(),
         attempt: u32::from(attempt),
-        source: SourcePath { path: "m".to_owned(), is_recursive: false },
+        source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+        common: CommonMetadata::default(),
         namespace: "a".to_owned(),
         service_account: None,
         plan: plan(capacity),
@@ -74,6 +75,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         pause: PausePolicy::Agent,
         health: Vec::new(),
         depends_on: Vec::new(),
+        substitute: tidegate::model::Substitute::default(),
         history_max: 1,
         declared_in: "web.yaml".to_owned(),
         spec: json!({"version": name(release).to_string(), "attempt": attempt}).into(),

@@ -19,6 +19,8 @@ pub(crate) mod patience;
 pub(crate) mod plane;
 pub(crate) mod prometheus;
 pub(crate) mod racer;
+pub(crate) mod registry;
+pub(crate) mod renderer;
 pub(crate) mod repo;
 pub(crate) mod state;
 pub(crate) mod story;

@@ -117,7 +117,7 @@ impl Scopes {
                     let (name, group) = kind.split_once('.').unwrap_or((&kind, ""));
                     let kind = GroupKind::new(group, name);
                     let is_namespaced = self.guess(&kind);
-                    if self.kinds.0.insert((kind.clone(), version.clone()), is_namespaced).is_some() {
+                    if self.kinds.served.insert((kind.clone(), version.clone()), is_namespaced).is_some() {
                         return Err(RenderError::UnknownKind { file: String::new(), kind: kind.to_string(), version });
                     }
                 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 
+use crate::cli::rendering;
 use crate::cli::validate::relative;
 use crate::cli::working_tree::{self, Contents, Read};
 use crate::declare::{ParsedFile, Problem, assemble, is_candidate, parse_file};
 use crate::edge::git::Commit;
 use crate::model::{AppName, Application};
-use crate::render::inputs;
 use crate::world::{BlobId, Entry, Files};
 
 /// Files of a commit that are read at once.
@@ -53,7 +53,8 @@ pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyh
     };
     let label: String = commit.id.chars().take(7).collect();
     let parsed = parse(&commit, &files, &folder)?;
-    let declarations = assemble(&parsed, &BTreeMap::new());
+    let paths = files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
+    let declarations = assemble(&parsed, &BTreeMap::new(), paths);
     if !declarations.problems.is_empty() {
         let problems: Vec<String> = declarations.problems.iter().map(Problem::to_string).collect();
         bail!("revision `{revision}` cannot be compared\n{}", problems.join("\n"));
@@ -64,10 +65,10 @@ pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyh
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             anyhow!("revision `{revision}` cannot be compared\n{}", problems.join("\n"))
         })?;
-        let found = inputs(&app, &files).with_context(|| format!("failed to read {name} at {label}"))?;
-        let paths: Vec<String> = found.keys().map(|path| (*path).to_owned()).collect();
-        let contents = read(&commit, found.values().copied())?;
-        apps.insert(name, (app, paths.into_iter().zip(contents).collect()));
+        let read = |path: &str| Ok(read(&commit, files.get(path).into_iter())?.pop().unwrap_or_default());
+        let contents = rendering::manifests(&app, &files, read);
+        let contents = contents.with_context(|| format!("failed to render {name} at {label}"))?;
+        apps.insert(name, (app, contents));
     }
     Ok(Side { label, apps, is_whole: folder.is_empty(), remarks: Vec::new() })
 }

@@ -56,9 +56,9 @@ impl KindTable {
         let asked = ask(caller).await;
         *latest = Some(Latest { at: Instant::now(), error: asked.as_ref().err().cloned() });
         let table = Arc::new(asked?);
-        let kinds = table.iter().map(|(kind, known)| (kind.clone(), known.is_namespaced)).collect();
+        let kinds: Kinds = table.iter().map(|(kind, known)| (kind.clone(), known.is_namespaced)).collect();
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
-        Ok(Kinds(kinds))
+        Ok(kinds)
     }
 
     /// The namespaced kinds whose objects can be listed, each in the version that the server prefers.

@@ -143,6 +143,19 @@ impl Cluster {
         self.api.kinds.discover(&self.api.caller).await
     }
 
+    /// The server's version, such as `v1.36.3`; `None` when it does not tell.
+    ///
+    /// # Errors
+    /// What keeps it from answering: charts render differently without it, so that not to know is no answer.
+    pub async fn version(&self) -> Result<Option<String>, ApiError> {
+        let call = Call::read(Verb::Discover, "/version".to_owned(), GroupKind::new("", ""));
+        match self.api.caller.send(call).await {
+            Ok(told) => Ok(told.get("gitVersion").and_then(Value::as_str).map(str::to_owned)),
+            Err(ApiError::NotFound | ApiError::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The namespaced kinds whose objects can be listed, each with the version that the server prefers.
     ///
     /// # Errors

@@ -84,7 +84,7 @@ async fn discovery_costs_two_requests_and_skips_what_has_no_kind() {
             .iter()
             .all(|asked| { asked.accept == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" })
     );
-    assert_eq!(kinds.0.len(), 4);
+    assert_eq!(kinds.served.len(), 4);
     assert_eq!(kinds.is_namespaced(&GroupKind::new("apps", "Deployment"), "v1"), Some(true));
     assert_eq!(kinds.is_namespaced(&GroupKind::new("", "Namespace"), "v1"), Some(false));
     assert_eq!(kinds.is_namespaced(&GroupKind::new("apps", "Deployment"), "v1beta1"), None);

@@ -156,7 +156,7 @@ impl Api {
         let kinds = KINDS.iter().map(|(group, version, kind, is_namespaced, _)| {
             ((GroupKind::new(group, kind), (*version).to_owned()), *is_namespaced)
         });
-        Kinds(kinds.collect())
+        kinds.collect()
     }
 
     /// Reads one object.

@@ -77,7 +77,7 @@ impl Demo {
         sim.add_namespace(SPACE);
         sim.add_namespace(NAMESPACE);
         let parsed = FILES.iter().map(|(path, text)| ((*path).to_owned(), Arc::new(parse_file(path, text.as_bytes()))));
-        let declared = assemble(&parsed.collect(), &BTreeMap::new());
+        let declared = assemble(&parsed.collect(), &BTreeMap::new(), []);
         sim.with(|_, _, _, metrics| {
             for application in declared.apps.values().flatten() {
                 application.plan.analysis.iter().for_each(|analysis| metrics.learn(analysis, SPACE));

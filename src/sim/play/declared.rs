@@ -83,7 +83,7 @@ mod tests {
         for original in plans {
             let document = json!({"apiVersion": API_VERSION, "kind": "WavePlan", "metadata": {"name": original.name}, "spec": plan(&original)});
             let file = parse_file("plan.yaml", document.to_string().as_bytes());
-            let read = assemble(&BTreeMap::from([("plan.yaml".to_owned(), Arc::new(file))]), &BTreeMap::new());
+            let read = assemble(&BTreeMap::from([("plan.yaml".to_owned(), Arc::new(file))]), &BTreeMap::new(), []);
             assert_eq!(read.problems, []);
             assert_eq!(*read.plans[&original.name], original);
         }

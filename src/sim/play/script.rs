@@ -110,7 +110,7 @@ fn served() -> Kinds {
     let kinds = KINDS.iter().map(|(group, version, kind, is_namespaced, _)| {
         ((GroupKind::new(group, kind), (*version).to_owned()), *is_namespaced)
     });
-    Kinds(kinds.collect())
+    kinds.collect()
 }
 
 /// Renders; kinds that nobody knows are learned on the way.
@@ -123,7 +123,7 @@ fn render_all(
         match render(application, contents, kinds) {
             Err(RenderError::UnknownKind { file, kind, version }) => {
                 let (name, group) = kind.split_once('.').unwrap_or((kind.as_str(), ""));
-                let known = kinds.0.insert((GroupKind::new(group, name), version.clone()), true);
+                let known = kinds.served.insert((GroupKind::new(group, name), version.clone()), true);
                 if known.is_some() {
                     return Err(RenderError::UnknownKind { file, kind, version });
                 }
