@@ -69,14 +69,15 @@ pub struct Context<W> {
 pub struct Pace {
     /// Between two polls while nothing is under way.
     pub poll: crate::model::Millis,
-    /// How much longer or shorter it may be, in percent: agents that started together do not ask together for ever.
-    pub poll_jitter_percent: u64,
     /// Folder below which declarations are looked for.
     pub path: String,
     /// The repository, for readers.
     pub repository: String,
     /// The branch, for messages.
     pub branch: String,
+    /// What polls are spread with, so that agents that were started together do not ask their host together for good;
+    /// `None`: they are not spread, and a story is told again as it was told before.
+    pub spread: Option<u64>,
 }
 
 /// Runs the agent until it is told to stop.
@@ -103,6 +104,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             let _sent = hint.try_send(());
         }
     };
+    let spread = world.random()[..8].try_into().expect("eight bytes of 32");
     let settings = Settings {
         namespace: config.namespace.clone(),
         owner: config.owner.clone(),
@@ -110,10 +112,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         pod: config.pod.clone(),
         pace: Pace {
             poll: crate::model::Millis(u64::try_from(config.poll_interval.as_millis()).unwrap_or(u64::MAX)),
-            poll_jitter_percent: 10,
             path: config.path.clone(),
             repository: config.repository.clone(),
             branch: config.reference.to_string(),
+            spread: Some(u64::from_le_bytes(spread)),
         },
     };
     let work = work(world, settings, &telemetry, &standing_sender);

@@ -24,6 +24,22 @@ fn awaits_revert(slot: &Slot, now: Timestamp) -> bool {
     record.and_then(|record| record.last_revert_at).is_some_and(|at| !REVERT_AWAITED.has_passed(at, now))
 }
 
+/// Polls lie a tenth more or less apart than they should.
+const SPREAD: u64 = 10;
+
+/// A length of time, up to a tenth longer or shorter. Which it is follows from the agent's own seed and from the time.
+fn spread(span: Millis, seed: Option<u64>, now: Timestamp) -> Millis {
+    let Some(seed) = seed else { return span };
+    let tenth = span.0 / SPREAD;
+    let seed = seed ^ now.as_millisecond().unsigned_abs().rotate_left(32);
+    Millis(span.0 - tenth + fastrand::Rng::with_seed(seed).u64(0..=2 * tenth))
+}
+
+/// The wait after so many failures in a row: twice as long each time, a minute at most.
+fn back_off(poll: Millis, failures: u32) -> Millis {
+    Millis((poll.0 << failures.min(6)).min(60_000))
+}
+
 impl<W: World + 'static> Scheduler<W> {
     pub(super) fn start_poll(&mut self) {
         self.is_polling = true;
@@ -80,8 +96,9 @@ impl<W: World + 'static> Scheduler<W> {
         self.is_polling = false;
         let is_rolling = self.slots.values().any(|slot| slot.app.as_ref().is_none_or(|app| app.is_rolling()));
         let is_awaiting = is_rolling || self.slots.values().any(|slot| awaits_revert(slot, now));
-        let pace = if is_awaiting { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.jittered(self.pace.poll) };
-        self.poll_at = pace.after(now);
+        let pace = if is_awaiting { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
+        let seed = self.pace.spread;
+        self.poll_at = spread(pace, seed, now).after(now);
         if !is_rolling {
             self.stop_following();
         }
@@ -109,10 +126,15 @@ impl<W: World + 'static> Scheduler<W> {
             Err(error) => {
                 self.context.telemetry.polled(PollOutcome::Failed, now);
                 self.poll_failures += 1;
-                let wait = Millis((self.pace.poll.0 << self.poll_failures.min(6)).min(60_000)).max(pace);
+                let wait = back_off(self.pace.poll, self.poll_failures).max(pace);
                 self.poll_at = match &error {
-                    SourceError::Busy { retry_after_seconds } => Millis::from_seconds(*retry_after_seconds).after(now),
-                    _ => wait.after(now),
+                    // What the server asked for at least, and not all at once then.
+                    SourceError::Busy { retry_after_seconds } => {
+                        let asked = Millis::from_seconds(*retry_after_seconds);
+                        let later = seed.map_or(asked, |_| Millis(asked.0 + asked.0 / SPREAD));
+                        spread(later, seed, now).max(asked).after(now)
+                    }
+                    _ => spread(wait, seed, now).after(now),
                 };
                 let is_certain = !matches!(error, SourceError::Unreachable(_) | SourceError::Busy { .. });
                 tracing::warn!(%error, failures = self.poll_failures, "Git cannot be read");
@@ -121,16 +143,6 @@ impl<W: World + 'static> Scheduler<W> {
                 }
             }
         }
-    }
-
-    /// A length of time, longer or shorter by up to the jitter: agents that started together do not ask together for ever.
-    fn jittered(&self, pace: Millis) -> Millis {
-        let span = pace.0 * self.pace.poll_jitter_percent / 100;
-        if span == 0 {
-            return pace;
-        }
-        let [low, high, ..] = self.context.world.random();
-        Millis(pace.0 - span + u64::from(u16::from_le_bytes([low, high])) * (2 * span) / u64::from(u16::MAX))
     }
 
     pub(super) fn source_works(&mut self) {
@@ -196,5 +208,31 @@ impl<W: World + 'static> Scheduler<W> {
                 target.revision = adopted.revision.clone();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn a_server_that_fails_is_asked_ever_less_often_up_to_once_a_minute() {
+        let waits: Vec<u64> = (1..8).map(|failures| back_off(Millis(5000), failures).0).collect();
+        assert_eq!(waits, [10_000, 20_000, 40_000, 60_000, 60_000, 60_000, 60_000]);
+        assert_eq!(back_off(Millis(100), 1_000_000), Millis(6400));
+    }
+
+    #[test]
+    fn polls_of_several_agents_drift_apart_and_keep_their_pace_within_a_tenth() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a moment");
+        let spans: Vec<u64> = (0..200).map(|seed| spread(Millis(5000), Some(seed), now).0).collect();
+        assert!(spans.iter().all(|span| (4500..=5500).contains(span)), "{spans:?}");
+        let distinct: std::collections::BTreeSet<_> = spans.iter().collect();
+        assert!(distinct.len() > 100, "{distinct:?}");
+        let mean = spans.iter().sum::<u64>() / 200;
+        assert!((4900..=5100).contains(&mean), "{mean}");
+        assert_ne!(spread(Millis(5000), Some(1), now), spread(Millis(5000), Some(1), Millis(1).after(now)));
+        assert_eq!(spread(Millis(5000), None, now), Millis(5000));
+        assert_eq!(spread(Millis(0), Some(7), now), Millis(0));
     }
 }

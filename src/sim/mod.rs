@@ -114,11 +114,10 @@ impl Sim {
             let seat = Arc::new(Seat { state: Arc::clone(&self.state), process });
             let pace = Pace {
                 poll: POLL,
-                // Stories are told again by their seed.
-                poll_jitter_percent: 0,
                 path: String::new(),
                 repository: "https://git.example.com/fleet.git".to_owned(),
                 branch: BRANCH.to_owned(),
+                spread: None,
             };
             let settings = Settings {
                 namespace: NAMESPACE.to_owned(),

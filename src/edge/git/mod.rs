@@ -5,11 +5,11 @@
 //! place and only read. libgit2 blocks, so all of its work is done on a thread of its own (reads of blobs aside, which
 //! never touch the network), and each answer has a deadline. It decides nothing about what was found.
 //!
-//! In reading order: `place` (what the settings say), `credentials`, `tls` and `known_hosts` (whom we trust, and who we
-//! are), `connect`, `github_app` and `http` (one request), `ssh` (one command), `exchange` (what both have in common), `refs`, `listing` and `resolve` (the
-//! cheap poll), `transport` (libgit2 over them), `store` (the clone), `ancestry`, `tree` and `snapshot` (what is in it), `remote`
-//! and `local` (one poll), `watch` (hints), `worker` (the thread); `revision` is what the command line reads a commit of a
-//! clone with.
+//! In reading order: `place` and `resolve` (what the settings say), `credentials`, `tls` and `known_hosts` (who we are, and
+//! whom we trust), `connect`, `github_app` and `http` (one request), `ssh` (one command), `exchange` (what both have in
+//! common), `refs` and `listing` (the cheap poll), `transport` (libgit2 over them), `store` (the clone), `ancestry`, `tree` and
+//! `snapshot` (what is in it), `remote` and `local` (one poll), `watch` (hints), `worker` (the thread); `revision` is what the
+//! command line reads a commit of a clone with.
 
 mod ancestry;
 mod connect;

@@ -144,3 +144,28 @@ async fn a_proxy_that_is_not_there_or_refuses_is_named() {
     let error = fixture.open(&server).poll(None, None).await.unwrap_err();
     assert!(matches!(error, SourceError::Unreachable(_)), "{error}");
 }
+
+#[tokio::test]
+async fn many_repositories_are_read_at_once_each_with_its_own_credentials() {
+    let store = tempfile::tempdir().unwrap();
+    let sites: Vec<_> = (0..6)
+        .map(|number| {
+            let fixture = Fixture::new();
+            fixture.write("number", &number.to_string());
+            fixture.commit("number");
+            let server = Server::start(&fixture.path("served"));
+            server.require(&format!("Bearer t{number}"));
+            hold(&fixture, "token", &format!("t{number}"));
+            let mut settings = fixture.settings(&server.url());
+            settings.access.credentials = Some(fixture.path("credentials"));
+            // One folder for all of their clones.
+            let store = store.path().to_owned();
+            (GitSource::open(GitSettings { store, ..settings }).unwrap(), fixture, server)
+        })
+        .collect();
+    let polls = sites.iter().map(|(source, ..)| source.poll(None, None));
+    let snapshots = futures::future::join_all(polls).await;
+    for ((_, fixture, _), snapshot) in sites.iter().zip(snapshots) {
+        assert_eq!(files(&moved(snapshot)), fixture.listed());
+    }
+}

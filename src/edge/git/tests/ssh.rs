@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::sshd::{Line, Sshd, make_key, user};
-use super::{Fixture, GitSettings, GitSource, IMPATIENT, LIMITS, Limits, files, git, moved};
+use super::{Fixture, GitSettings, GitSource, LIMITS, Limits, files, git, moved};
 use crate::model::Reference;
 use crate::world::{Ancestry, Polled, SourceError};
 
@@ -254,7 +255,9 @@ async fn a_line_that_breaks_or_falls_silent_is_an_error_in_bounded_time_and_then
     let noise: Vec<u8> = (0..400_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     std::fs::write(site.fixture.path("work/noise"), noise).unwrap();
     site.fixture.commit("noise");
-    let source = GitSource::open_with(site.settings(), IMPATIENT).unwrap();
+    // Longer than a login takes on a machine under load.
+    let limits = Limits { idle: Duration::from_secs(3), ..LIMITS };
+    let source = GitSource::open_with(site.settings(), limits).unwrap();
     for line in [Line::Cut(0), Line::Stall(0), Line::Cut(300_000), Line::Stall(300_000)] {
         site.sshd.behave(line);
         let error = source.poll(None, None).await.unwrap_err();
