@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::declare::{ParsedFile, assemble, is_candidate, parse_file};
+use crate::declare::{Made, ParsedFile, assemble, is_candidate, parse_file};
 use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, ReleaseRef, Revision};
 use crate::mutants::{Mutant, is_planted};
 use crate::render::{RenderError, inputs, render};
@@ -30,6 +30,8 @@ pub(super) struct Source {
     pub(super) revision: Option<Revision>,
     files: Arc<Files>,
     parsed: BTreeMap<String, (BlobId, Option<Arc<ParsedFile>>)>,
+    /// Apps that were put together from several documents, to be used again.
+    made: Made,
     /// Every app that is or was declared.
     pub(super) apps: BTreeMap<AppName, Entered>,
     /// Apps whose entry changed with the last commit.
@@ -93,7 +95,8 @@ pub(super) async fn read<W: World>(
     );
     let paths =
         source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
-    let declarations = assemble(&files, &known, paths);
+    let declarations = assemble(&files, &known, paths, &source.made);
+    source.made = declarations.made;
     let before = std::mem::take(&mut source.apps);
     source.misses_kind = false;
     for (name, result) in declarations.apps {
