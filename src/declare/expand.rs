@@ -17,7 +17,7 @@ use super::read::Place;
 use super::set::{Generator, Set};
 use super::shape::Rule;
 use super::shape_set::{APPS_MADE_MAX, INSTANCE};
-use super::tree::{Content, Entry, Node};
+use super::tree::{Content, Node};
 use crate::model::AppName;
 
 /// What sets come to.
@@ -284,7 +284,7 @@ fn take_version(
             let Content::Mapping(entries) = &mut spec.content else { return None };
             let Content::Mapping(own) = &version.spec.content else { return None };
             entries.retain(|entry| !own.iter().any(|own| own.key == entry.key));
-            entries.extend(own.iter().cloned().collect::<Vec<Entry>>());
+            entries.extend_from_slice(own);
             None
         }
         (several, _) => {
