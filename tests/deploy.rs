@@ -348,6 +348,12 @@ fn without_push_rights_the_patch_is_printed_and_the_commit_undone() {
     let document: Value = serde_json::from_str(&run.out).expect("JSON");
     assert_eq!((run.code, &document["state"]), (1, &"refused".into()));
     assert!(document["patch"].as_str().expect("a patch").contains("+  version: 1.5.0"), "{document}");
+    // So does a server that cannot write, although that looks as if somebody had been faster.
+    std::fs::remove_file(scene.path("bare.git/hooks/pre-receive")).expect("the hook is there");
+    scene.write("bare.git/refs/heads/main.lock", "");
+    let run = scene.deploy(&["web", "1.5.0"]);
+    assert!(run.code == 1 && run.out.starts_with("From ") && run.err.contains("[remote rejected]"), "{run:?}");
+    assert_eq!(scene.state(), before);
     // A remote that is not there refuses as well.
     scene.git("ada", &["remote", "set-url", "origin", "../nowhere.git"]);
     let run = scene.deploy(&["web", "1.5.0"]);
