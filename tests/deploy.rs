@@ -80,8 +80,12 @@ impl Scene {
     }
 
     fn deploy(&self, arguments: &[&str]) -> Run {
+        self.deploy_in("ada", arguments)
+    }
+
+    fn deploy_in(&self, folder: &str, arguments: &[&str]) -> Run {
         let arguments: Vec<&str> = std::iter::once("deploy").chain(arguments.iter().copied()).collect();
-        let output = run(env!("CARGO_BIN_EXE_tidegate"), &self.path("ada"), &arguments);
+        let output = run(env!("CARGO_BIN_EXE_tidegate"), &self.path(folder), &arguments);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it writes UTF-8");
         Run {
             code: output.status.code().expect("it ends by itself"),
@@ -127,7 +131,8 @@ fn one_line_changes_one_file_is_committed_and_pushed() {
     scene.write("ada/README", "staged\n");
     scene.git("ada", &["add", "README"]);
     scene.write("ada/apps/api.yaml", &app("api").replace("1.4.2", "9.9.9"));
-    let run = scene.deploy(&["web", "1.5.0"]);
+    // From wherever in the clone she is.
+    let run = scene.deploy_in("ada/apps", &["web", "1.5.0"]);
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{run:?}");
     let commit = scene.git("ada", &["rev-parse", "--short=7", "HEAD"]);
     assert_eq!(run.out, format!("web: 1.4.2 -> 1.5.0 (apps/web.yaml:7), pushed to origin/main as {commit}\n"));
@@ -270,7 +275,7 @@ fn what_cannot_be_edited_is_refused_and_nothing_changes() {
     scene.write("ada/apps/api.yaml", &app("api").replace("shop", "shop2"));
     let before = scene.state();
     for (arguments, message) in [
-        (&["wep", "1"][..], "no Application `wep` is declared below .; there are alias, api, block, new, twice, web"),
+        (&["wep", "1"][..], "ada; there are alias, api, block, new, twice, web"),
         (&["twice", "1.5.0"], "Application `twice` is also declared at more.yaml:"),
         (&["alias", "1.5.0"], "the edit would change more of `alias` than its version"),
         (&["block", "1.5.0"], "the version cannot be edited: it is written as a block"),
@@ -281,6 +286,11 @@ fn what_cannot_be_edited_is_refused_and_nothing_changes() {
         (&["api", "1.5.0"], "apps/api.yaml has changes that are not committed"),
         (&["web", "1.5.0", "--wait", "--push=false"], "leave `--push=false` out"),
         (&["web", "1.5.0", "--path", ".."], "lies in no clone"),
+        // The rest of the clone may be another agent's.
+        (
+            &["web", "1.5.0", "--path", "block.yaml"],
+            "no Application `web` is declared below block.yaml; there are block",
+        ),
     ] {
         let run = scene.deploy(arguments);
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{arguments:?}: {run:?}");
@@ -338,6 +348,12 @@ fn without_push_rights_the_patch_is_printed_and_the_commit_undone() {
     let document: Value = serde_json::from_str(&run.out).expect("JSON");
     assert_eq!((run.code, &document["state"]), (1, &"refused".into()));
     assert!(document["patch"].as_str().expect("a patch").contains("+  version: 1.5.0"), "{document}");
+    // So does a server that cannot write, although that looks as if somebody had been faster.
+    std::fs::remove_file(scene.path("bare.git/hooks/pre-receive")).expect("the hook is there");
+    scene.write("bare.git/refs/heads/main.lock", "");
+    let run = scene.deploy(&["web", "1.5.0"]);
+    assert!(run.code == 1 && run.out.starts_with("From ") && run.err.contains("[remote rejected]"), "{run:?}");
+    assert_eq!(scene.state(), before);
     // A remote that is not there refuses as well.
     scene.git("ada", &["remote", "set-url", "origin", "../nowhere.git"]);
     let run = scene.deploy(&["web", "1.5.0"]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::rendering::{Followed, enter};
-use crate::declare::{ParsedFile, assemble, is_candidate, parse_file};
+use crate::declare::{Made, ParsedFile, assemble, is_candidate, parse_file};
 use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, Revision};
 use crate::mutants::{Mutant, is_planted};
 use crate::telemetry::Telemetry;
@@ -31,6 +31,8 @@ pub(super) struct Source {
     pub(super) revision: Option<Revision>,
     files: Arc<Files>,
     parsed: BTreeMap<String, (BlobId, Option<Arc<ParsedFile>>)>,
+    /// Apps that were put together from several documents, to be used again.
+    made: Made,
     /// Every app that is or was declared.
     pub(super) apps: BTreeMap<AppName, Entered>,
     /// Apps whose entry changed with the last commit.
@@ -105,7 +107,8 @@ pub(super) async fn read<W: World>(
     );
     let paths =
         source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
-    let declarations = assemble(&files, &known, paths);
+    let declarations = assemble(&files, &known, paths, &source.made);
+    source.made = declarations.made;
     let before = std::mem::take(&mut source.apps);
     let (files, revision_now, earlier) = (&*source.files, &revision, &before);
     let entering = declarations.apps.into_iter().map(|(name, result)| async move {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::event::Office;
 use super::{App, Context, Settings, keep, takeover};
-use crate::declare::{assemble, parse_file};
+use crate::declare::{Made, assemble, parse_file};
 use crate::model::{AppName, Application, Body, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
 use crate::store;
 use crate::telemetry::Telemetry;
@@ -130,7 +130,7 @@ pub fn recalled(object: &Object) -> Option<Arc<Application>> {
         "metadata": {"name": stored.name.as_str()}, "spec": spec});
     let parsed = parse_file(&stored.declared_in, document.to_string().as_bytes());
     let files = BTreeMap::from([(stored.declared_in.clone(), Arc::new(parsed))]);
-    assemble(&files, &BTreeMap::new(), []).apps.remove(&stored.name)?.ok()
+    assemble(&files, &BTreeMap::new(), [], &Made::default()).apps.remove(&stored.name)?.ok()
 }
 
 pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::declare::{
-    API_VERSION, Declarations, FILE_BYTES_MAX, ParsedFile, Problem, assemble, is_candidate, parse_file,
+    API_VERSION, Declarations, FILE_BYTES_MAX, Made, ParsedFile, Problem, assemble, is_candidate, parse_file,
 };
 use crate::model::{AppName, Application};
 
@@ -162,7 +162,7 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
         false => Vec::new(),
     };
     let paths: Vec<String> = paths.iter().map(|path| relative(path, &root)).collect();
-    let declarations = assemble(&parsed, &BTreeMap::new(), paths.iter().map(String::as_str));
+    let declarations = assemble(&parsed, &BTreeMap::new(), paths.iter().map(String::as_str), &Made::default());
     let mut problems = declarations.problems.clone();
     for (name, app) in &declarations.apps {
         if let Ok(application) = app

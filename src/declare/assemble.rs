@@ -12,6 +12,7 @@ use super::dependencies;
 use super::expand::expand;
 use super::file::{Named, Overlay, ParsedApp, ParsedFile};
 use super::inherit::{Base, BaseDocument, Bases, Incomplete, complete};
+use super::made::{Ingredients, Key, Made, Own};
 use super::nearest::did_you_mean;
 use super::problem::{Others, PROBLEMS_HELD_MAX, Position, Problem, shown};
 use super::shape::APPLICATION;
@@ -30,7 +31,7 @@ pub struct Declarations {
     /// Every good policy.
     pub policies: BTreeMap<String, Arc<Policy>>,
     /// Applications that are whole by more than their own document: they have a base, or a set made them.
-    made: Vec<ParsedApp>,
+    pub made: Made,
 }
 
 impl Declarations {
@@ -54,31 +55,35 @@ impl Declarations {
     }
 
     fn parsed<'a>(&'a self, files: &'a BTreeMap<String, Arc<ParsedFile>>, name: &AppName) -> Option<&'a ParsedApp> {
-        files.values().flat_map(|file| &file.apps).chain(&self.made).find(|app| app.name == *name)
+        files.values().flat_map(|file| &file.apps).chain(self.made.apps()).find(|app| app.name == *name)
     }
 }
 
 /// Puts files together. `files` are the candidates at the Revision by path, `known` the apps that exist, by the file that
 /// declared them, `paths` those of all files of the Revision: they are looked at only when a set asks for folders.
+/// `before` is what was put together last time: what did not change is taken from there.
 #[must_use]
 pub fn assemble<'a>(
     files: &BTreeMap<String, Arc<ParsedFile>>,
     known: &BTreeMap<AppName, String>,
     paths: impl IntoIterator<Item = &'a str>,
+    before: &Made,
 ) -> Declarations {
     let mut problems: Vec<Problem> = files.values().flat_map(|file| file.problems.iter().cloned()).collect();
     let plans = resolve_plans(files, &mut problems);
     let bases = resolve_bases(files, &mut problems);
-    let expanded = expand(files, &bases, paths.into_iter());
+    let expanded = expand(files, &bases, paths.into_iter(), before);
     problems.extend(expanded.problems);
-    let mut made = expanded.apps;
+    let mut made = expanded.made;
+    let mut bad: Vec<ParsedApp> = Vec::new();
     for overlay in files.values().flat_map(|file| &file.overlays) {
-        let app = overlaid(overlay, &bases);
-        problems.extend(app.read.as_ref().err().into_iter().flatten().cloned());
-        made.push(app);
+        if let Some(app) = overlay_on(overlay, &bases, before, &mut made) {
+            problems.extend(app.read.as_ref().err().into_iter().flatten().cloned());
+            bad.push(app);
+        }
     }
     let mut declared: BTreeMap<&AppName, Vec<&ParsedApp>> = BTreeMap::new();
-    for app in files.values().flat_map(|file| &file.apps).chain(&made) {
+    for app in files.values().flat_map(|file| &file.apps).chain(made.apps()).chain(&bad) {
         declared.entry(&app.name).or_default().push(app);
     }
     let mut unmet = dependencies::check(&declared);
@@ -109,17 +114,23 @@ pub fn assemble<'a>(
     Declarations { apps, problems, plans, policies, made }
 }
 
-/// An Application and its base as one.
-fn overlaid(overlay: &Named<Overlay>, bases: &Bases<'_>) -> ParsedApp {
+/// Takes an Application and its base up as one; gives it back when something is wrong.
+fn overlay_on(overlay: &Named<Overlay>, bases: &Bases<'_>, before: &Made, made: &mut Made) -> Option<ParsedApp> {
     let name = AppName::from(overlay.name.as_str());
     let own = match &overlay.read {
         Ok(own) => own,
         Err(problems) => {
             let (file, document, at) = (overlay.file.clone(), overlay.document, overlay.at);
             let (others, read) = (Others::default(), Err(problems.clone()));
-            return ParsedApp { name, file, document, at, prefix: "", others, read };
+            return Some(ParsedApp { name, file, document, at, prefix: "", others, read });
         }
     };
+    let key = Key::Overlay { file: overlay.file.clone(), document: overlay.document };
+    let declared = Own::Overlay(Arc::clone(own));
+    if let Some(again) = before.again(&key, &declared, bases, &BTreeMap::new()) {
+        made.keep(key, again);
+        return None;
+    }
     let incomplete = Incomplete {
         name: &name,
         file: &overlay.file,
@@ -131,7 +142,12 @@ fn overlaid(overlay: &Named<Overlay>, bases: &Bases<'_>) -> ParsedApp {
         note: "",
         version: None,
     };
-    complete(&incomplete, bases)
+    let (app, base) = complete(&incomplete, bases);
+    if app.read.is_err() {
+        return Some(app);
+    }
+    made.take(key, app, Ingredients { own: declared, version: None, base });
+    None
 }
 
 /// What is declared once, or what is wrong, by name.
@@ -166,7 +182,7 @@ fn resolve_bases<'a>(files: &'a BTreeMap<String, Arc<ParsedFile>>, problems: &mu
     let bases = resolve_named("ApplicationBase", files.values().flat_map(|file| &file.bases), problems);
     let value = |base: &'a Named<Base>| {
         let value = base.read.as_ref().map_err(Clone::clone)?;
-        Ok(BaseDocument { file: &base.file, document: base.document, spec: &value.spec })
+        Ok(BaseDocument { file: &base.file, document: base.document, base: value })
     };
     bases.into_iter().map(|(name, base)| (name, base.and_then(value))).collect()
 }

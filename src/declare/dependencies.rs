@@ -87,7 +87,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use crate::declare::{assemble, parse_file};
+    use crate::declare::{Made, assemble, parse_file};
     use crate::model::AppName;
 
     fn app(name: &str, depends_on: &str) -> String {
@@ -101,7 +101,7 @@ mod tests {
     fn check(apps: &[(&str, &str)], expected: &[(&str, &str)]) {
         let text = apps.iter().map(|(name, depends_on)| app(name, depends_on)).collect::<Vec<_>>().join("---\n");
         let files = BTreeMap::from([("apps.yaml".to_owned(), Arc::new(parse_file("apps.yaml", text.as_bytes())))]);
-        let declared = assemble(&files, &BTreeMap::new(), []).apps;
+        let declared = assemble(&files, &BTreeMap::new(), [], &Made::default()).apps;
         let wrong: Vec<&AppName> = declared.iter().filter(|(_, app)| app.is_err()).map(|(name, _)| name).collect();
         assert_eq!(
             wrong.iter().map(|name| name.as_str()).collect::<Vec<_>>(),

@@ -9,20 +9,21 @@ use std::sync::Arc;
 
 use super::assemble::declared_twice;
 use super::file::{Named, ParsedApp, ParsedFile};
-use super::inherit::{Bases, Incomplete, complete, find};
+use super::inherit::{Base, Bases, Incomplete, complete, find};
+use super::made::{Ingredients, Key, Made, Own};
 use super::placeholders::{Filling, filled};
 use super::problem::{Position, Problem, Sink, shown};
 use super::read::Place;
 use super::set::{Generator, Set};
 use super::shape::Rule;
 use super::shape_set::{APPS_MADE_MAX, INSTANCE};
-use super::tree::{Content, Entry, Node};
+use super::tree::{Content, Node};
 use crate::model::AppName;
 
 /// What sets come to.
 #[derive(Debug, Default)]
 pub(super) struct Expanded {
-    pub(super) apps: Vec<ParsedApp>,
+    pub(super) made: Made,
     pub(super) problems: Vec<Problem>,
     /// What is wrong with sets as a whole, by file: Applications that the file declared may still be declared.
     pub(super) broken: BTreeMap<String, Vec<Problem>>,
@@ -34,8 +35,19 @@ pub(super) struct Version {
     pub(super) spec: Node,
 }
 
+/// What making one takes, beside its set.
+struct Known<'a> {
+    bases: &'a Bases<'a>,
+    versions: &'a Versions<'a>,
+    before: &'a Made,
+}
+
 /// One Application to be made.
 struct Instance {
+    /// Which generator it is of.
+    generator: usize,
+    /// Its folder, or which entry it is.
+    item: String,
     values: BTreeMap<String, Filling>,
     /// What it is made for, as messages say it.
     note: String,
@@ -43,13 +55,15 @@ struct Instance {
     folder: Option<String>,
 }
 
-type Versions<'a> = BTreeMap<&'a str, Vec<&'a Named<Version>>>;
+/// What ApplicationVersions give, by the name of the Application.
+pub(super) type Versions<'a> = BTreeMap<&'a str, Vec<&'a Named<Version>>>;
 
 /// Makes the Applications of all sets.
 pub(super) fn expand<'a>(
     files: &BTreeMap<String, Arc<ParsedFile>>,
     bases: &Bases<'_>,
     paths: impl Iterator<Item = &'a str>,
+    before: &Made,
 ) -> Expanded {
     let mut expanded = Expanded::default();
     let mut sets: BTreeMap<&str, Vec<&Named<Set>>> = BTreeMap::new();
@@ -74,7 +88,8 @@ pub(super) fn expand<'a>(
             is_whole = false;
             continue;
         };
-        make(set, value, &folders, bases, &versions, &mut expanded);
+        let known = Known { bases, versions: &versions, before };
+        make(set, value, &folders, &known, &mut expanded);
     }
     if is_whole {
         report_unused(&versions, &mut expanded);
@@ -90,17 +105,11 @@ impl Expanded {
     }
 }
 
-fn make(
-    set: &Named<Set>,
-    value: &Set,
-    folders: &BTreeSet<&str>,
-    bases: &Bases<'_>,
-    versions: &Versions<'_>,
-    expanded: &mut Expanded,
-) {
+fn make(set: &Named<Set>, value: &Arc<Set>, folders: &BTreeSet<&str>, known: &Known<'_>, expanded: &mut Expanded) {
     let instances = instances(set, value, folders, expanded);
-    if expanded.apps.len() + instances.len() > APPS_MADE_MAX {
-        let message = format!("{} Applications would be made", expanded.apps.len() + instances.len());
+    let count = expanded.made.apps().count() + instances.len();
+    if count > APPS_MADE_MAX {
+        let message = format!("{count} Applications would be made");
         let hint = format!("at most {APPS_MADE_MAX} are made in a repository");
         expanded.hide(set.problem(set.at, "spec.generators", message, hint));
         return;
@@ -115,10 +124,17 @@ fn make(
     };
     let mut nameless = Vec::new();
     for instance in &instances {
-        match make_one(set, value, instance, bases, versions) {
-            Ok(app) => {
+        let (file, document) = (set.file.clone(), set.document);
+        let key = Key::Set { file, document, generator: instance.generator, item: instance.item.clone() };
+        let own = Own::Set(Arc::clone(value));
+        if let Some(again) = known.before.again(&key, &own, known.bases, known.versions) {
+            expanded.made.keep(key, again);
+            continue;
+        }
+        match make_one(set, value, instance, known) {
+            Ok((app, version, base)) => {
                 tell(app.read.as_ref().err().map_or(&[], Vec::as_slice));
-                expanded.apps.push(app);
+                expanded.made.take(key, app, Ingredients { own, version, base });
             }
             Err(problems) => {
                 tell(&problems);
@@ -142,7 +158,9 @@ fn instances(set: &Named<Set>, value: &Set, folders: &BTreeSet<&str>, expanded: 
     let mut instances = Vec::new();
     for (index, generator) in value.generators.iter().enumerate() {
         match generator {
-            Generator::List(entries) => instances.extend(entries.iter().map(|entry| Instance {
+            Generator::List(entries) => instances.extend(entries.iter().enumerate().map(|(item, entry)| Instance {
+                generator: index,
+                item: item.to_string(),
                 values: entry.values.clone(),
                 note: format!("(for the entry in line {})", entry.at.line),
                 folder: None,
@@ -154,7 +172,7 @@ fn instances(set: &Named<Set>, value: &Set, folders: &BTreeSet<&str>, expanded: 
                     if exclude.iter().any(|pattern| matched(pattern, folder).is_some()) {
                         continue;
                     }
-                    instances.push(of_folder(folder, &stars));
+                    instances.push(of_folder(index, folder, &stars));
                 }
                 if instances.len() == before {
                     let field = format!("spec.generators[{index}].folders.pattern");
@@ -168,7 +186,7 @@ fn instances(set: &Named<Set>, value: &Set, folders: &BTreeSet<&str>, expanded: 
     instances
 }
 
-fn of_folder(folder: &str, stars: &[&str]) -> Instance {
+fn of_folder(generator: usize, folder: &str, stars: &[&str]) -> Instance {
     let (parent, name) = folder.rsplit_once('/').unwrap_or(("", folder));
     let own = [("path", folder), ("folder", parent), ("name", name)];
     let mut values: BTreeMap<String, Filling> =
@@ -176,17 +194,16 @@ fn of_folder(folder: &str, stars: &[&str]) -> Instance {
     for (index, star) in stars.iter().enumerate() {
         values.insert((index + 1).to_string(), ((*star).to_owned(), None));
     }
-    Instance { values, note: format!("(for the folder `{}`)", shown(folder)), folder: Some(folder.to_owned()) }
+    let note = format!("(for the folder `{}`)", shown(folder));
+    Instance { generator, item: folder.to_owned(), values, note, folder: Some(folder.to_owned()) }
 }
 
+/// An Application, and what its version and its base were.
+type MadeOne = (ParsedApp, Option<Arc<Version>>, Option<(String, Arc<Base>)>);
+
 /// Makes one Application; an error when not even its name is known.
-fn make_one(
-    set: &Named<Set>,
-    value: &Set,
-    instance: &Instance,
-    bases: &Bases<'_>,
-    versions: &Versions<'_>,
-) -> Result<ParsedApp, Vec<Problem>> {
+fn make_one(set: &Named<Set>, value: &Set, instance: &Instance, known: &Known<'_>) -> Result<MadeOne, Vec<Problem>> {
+    let Known { bases, versions, before: _ } = known;
     let mut root = filled(&value.template, &instance.values);
     let no_others = super::problem::Others::default();
     let mut sink = Sink::of_several(&set.file, set.document, &no_others, &instance.note);
@@ -210,16 +227,17 @@ fn make_one(
         note: &instance.note,
         version,
     };
-    let mut app = match problem {
+    let (mut app, base) = match problem {
         None => complete(&app, bases),
         // What follows from a version that is missing is not worth telling.
-        Some(_) => ParsedApp::unread(&app),
+        Some(_) => (ParsedApp::unread(&app), None),
     };
     if let Some((at, message, hint)) = problem {
         let message = format!("{message} {}", instance.note);
         app.read = Err(vec![app.problem(at, "spec.version", message, hint)]);
     }
-    Ok(app)
+    let version = declared.first().and_then(|version| version.read.as_ref().ok()).cloned();
+    Ok((app, version, base))
 }
 
 /// Puts the version where the template has none; gives what is wrong instead.
@@ -236,10 +254,10 @@ fn take_version(
     let Content::Mapping(parts) = &mut root.content else { return None };
     let spec = parts.iter_mut().find(|part| part.key == "spec").map(|part| &mut part.value)?;
     let of_base = find(spec, "base").and_then(|base| match &base.content {
-        Content::Scalar(scalar) => bases.get(scalar.text.as_str())?.as_ref().ok(),
+        Content::Scalar(scalar) => bases.get(scalar.text.as_str())?.as_ref().ok().map(|base| &base.base.spec),
         Content::Sequence(_) | Content::Mapping(_) => None,
     });
-    let stands = find(spec, "version").or_else(|| find(of_base?.spec, "version"));
+    let stands = find(spec, "version").or_else(|| find(of_base?, "version"));
     let at = spec.at;
     match (declared, stands) {
         ([], Some(_)) => None,
@@ -266,7 +284,7 @@ fn take_version(
             let Content::Mapping(entries) = &mut spec.content else { return None };
             let Content::Mapping(own) = &version.spec.content else { return None };
             entries.retain(|entry| !own.iter().any(|own| own.key == entry.key));
-            entries.extend(own.iter().cloned().collect::<Vec<Entry>>());
+            entries.extend_from_slice(own);
             None
         }
         (several, _) => {
@@ -279,7 +297,7 @@ fn take_version(
 
 /// Versions that no set asks for.
 fn report_unused(versions: &Versions<'_>, expanded: &mut Expanded) {
-    let made: BTreeSet<&str> = expanded.apps.iter().map(|app| app.name.as_str()).collect();
+    let made: BTreeSet<&str> = expanded.made.apps().map(|app| app.name.as_str()).collect();
     let unused = versions.iter().filter(|(name, _)| !made.contains(*name)).flat_map(|(_, versions)| versions);
     let problems: Vec<Problem> = unused
         .map(|version| {

@@ -31,8 +31,11 @@ pub(super) type Bases<'a> = BTreeMap<&'a str, Result<BaseDocument<'a>, Vec<Probl
 pub(super) struct BaseDocument<'a> {
     pub(super) file: &'a str,
     pub(super) document: usize,
-    pub(super) spec: &'a Node,
+    pub(super) base: &'a Arc<Base>,
 }
+
+/// An Application that was completed, and the base that was used.
+pub(super) type Completed = (ParsedApp, Option<(String, Arc<Base>)>);
 
 /// Reads the `spec` of a base. A source path that starts at the base's own folder is written out from the root, because it
 /// ends up in documents of other folders.
@@ -130,17 +133,18 @@ pub(super) struct Incomplete<'a> {
 }
 
 /// Adds what the base gives, and reads the whole.
-pub(super) fn complete(app: &Incomplete<'_>, bases: &Bases<'_>) -> ParsedApp {
+pub(super) fn complete(app: &Incomplete<'_>, bases: &Bases<'_>) -> Completed {
     let mut others = Others { base: None, version: app.version.clone() };
     let mut root = app.root.clone();
     let named = find(&root, "spec").and_then(|spec| find(spec, "base")).cloned();
-    let mut read = Ok(());
+    let (mut read, mut used) = (Ok(()), None);
     if let Some(Node { at, content: Content::Scalar(scalar) }) = named {
         match find_base(&scalar.text, bases) {
             Ok(base) => {
                 others.base = Some((base.file.to_owned(), base.document));
+                used = Some((scalar.text, Arc::clone(base.base)));
                 if let Some(spec) = find_mut(&mut root, "spec") {
-                    *spec = without_base(&merged(spec, base.spec));
+                    *spec = without_base(&merged(spec, &base.base.spec));
                 }
             }
             Err((message, hint)) => read = Err((at, message, hint)),
@@ -158,15 +162,8 @@ pub(super) fn complete(app: &Incomplete<'_>, bases: &Bases<'_>) -> ParsedApp {
     }
     let problems = sink.into_problems();
     let read = whole.filter(|_| problems.is_empty()).map(Arc::new).ok_or(problems);
-    ParsedApp {
-        name: app.name.clone(),
-        file: app.file.to_owned(),
-        document: app.document,
-        at: app.at,
-        prefix: app.prefix,
-        others,
-        read,
-    }
+    let (name, file, document) = (app.name.clone(), app.file.to_owned(), app.document);
+    (ParsedApp { name, file, document, at: app.at, prefix: app.prefix, others, read }, used)
 }
 
 fn without_base(spec: &Node) -> Node {

@@ -1,4 +1,4 @@
-//! Files at a Revision -> Applications and WavePlans, or Problems that say where and what to do.
+//! Files at a Revision -> Applications, WavePlans and Policies, or Problems that say where and what to do.
 //!
 //! Enters: the bytes of a repository's YAML files by path. Leaves: [`Declarations`] - model values that are valid, their
 //! plans resolved - and [`Problem`]s with line, column and field. It reads no file by itself and knows no cluster, no
@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`parse_file`] turns one file into a [`ParsedFile`] (`tree` reads YAML with positions, `shape` says
 //! which fields there are, `read` reads them, `application` and `plan` know what they mean); [`assemble()`] puts the files
-//! together. `shape` is also what [`schemas`] is made of, so that the schema cannot disagree with the parser.
+//! together: `inherit` merges an Application with its base, `expand` makes those of sets, `made` remembers both from commit to
+//! commit, `edit` puts another version into a file's text. `shape` is also what [`schemas`] is made of, so that the schema cannot disagree with the parser.
 //!
 //! One bad file holds back only the apps that it declares.
 
@@ -18,6 +19,7 @@ mod edit;
 mod expand;
 mod file;
 mod inherit;
+mod made;
 mod nearest;
 mod placeholders;
 mod plan;
@@ -41,6 +43,7 @@ pub use assemble::{Declarations, assemble};
 pub use built_in::built_in_plans;
 pub use edit::{CannotEdit, with_value};
 pub use file::{ParsedFile, is_candidate, parse_file};
+pub use made::Made;
 pub use problem::Problem;
 pub use schema::schemas;
 pub use version::VersionPlace;

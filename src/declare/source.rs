@@ -277,7 +277,7 @@ mod tests {
         );
         let file = crate::declare::parse_file("apps/web.yaml", document.as_bytes());
         let files = BTreeMap::from([("apps/web.yaml".to_owned(), std::sync::Arc::new(file))]);
-        let declared = crate::declare::assemble(&files, &BTreeMap::new(), []);
+        let declared = crate::declare::assemble(&files, &BTreeMap::new(), [], &crate::declare::Made::default());
         let problems: Vec<String> = declared.problems.iter().map(ToString::to_string).collect();
         if !problems.is_empty() {
             return Err(problems.join("\n"));

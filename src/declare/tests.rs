@@ -6,7 +6,7 @@ mod made;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Declarations, ParsedFile, Problem, assemble, built_in_plans, is_candidate, parse_file, schemas};
+use super::{Declarations, Made, ParsedFile, Problem, assemble, built_in_plans, is_candidate, parse_file, schemas};
 use crate::expression::Expression;
 use crate::model::{
     AppName, Application, Capacity, Deletion, Millis, NoDataRule, OnFailure, PausePolicy, Replicas, RollbackPolicy,
@@ -104,7 +104,7 @@ fn assembled(files: &[(&str, &str)], known: &[(&str, &str)]) -> Declarations {
     let files: BTreeMap<String, Arc<ParsedFile>> =
         files.iter().map(|(path, text)| ((*path).to_owned(), Arc::new(parse_file(path, text.as_bytes())))).collect();
     let known = known.iter().map(|(name, file)| (AppName::from(*name), (*file).to_owned())).collect();
-    assemble(&files, &known, [])
+    assemble(&files, &known, [], &Made::default())
 }
 
 fn only_app(text: &str) -> Application {
@@ -361,7 +361,8 @@ fn a_truncated_or_garbled_file_never_panics_and_never_loses_an_app_without_a_wor
     for end in 0..FULL.len() {
         let text = &FULL.as_bytes()[..end];
         let parsed = Arc::new(parse_file("a.yaml", text));
-        let declarations = assemble(&BTreeMap::from([("a.yaml".to_owned(), Arc::clone(&parsed))]), &known, []);
+        let declarations =
+            assemble(&BTreeMap::from([("a.yaml".to_owned(), Arc::clone(&parsed))]), &known, [], &Made::default());
         let is_there = declarations.apps.contains_key(&AppName::from("web"));
         // A cut before the version is the only one that leaves no trace of us.
         let is_ours = std::str::from_utf8(text).is_ok_and(|text| text.contains("tidegate.dev/v"));

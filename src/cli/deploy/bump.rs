@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use similar::TextDiff;
 
 use crate::cli::validate::{Examined, examine, explain};
-use crate::declare::{Problem, assemble, parse_file, with_value};
+use crate::declare::{Made, Problem, assemble, parse_file, with_value};
 use crate::model::{AppName, Application};
 
 /// An edit of one line of one file.
@@ -101,7 +101,7 @@ fn told(problems: &[Problem], examined: &Examined) -> String {
 fn check(examined: &Examined, bump: &Bump, before: &Application, is_templated: bool) -> anyhow::Result<()> {
     let mut files = examined.parsed.clone();
     files.insert(bump.file.clone(), Arc::new(parse_file(&bump.file, bump.after.as_bytes())));
-    let after = assemble(&files, &BTreeMap::new(), examined.paths.iter().map(String::as_str));
+    let after = assemble(&files, &BTreeMap::new(), examined.paths.iter().map(String::as_str), &Made::default());
     for (name, was) in &examined.declarations.apps {
         match (was, after.apps.get(name)) {
             (_, Some(Err(problems))) if name.as_str() == bump.app => {

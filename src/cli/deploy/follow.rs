@@ -70,7 +70,10 @@ fn judge(resource: &Value, version: &str) -> Option<End> {
         return Some(End::Held(why.into_iter().find(|why| why != "-").unwrap_or_default()));
     }
     let is_under_way = resource.pointer("/status/rollout").is_some_and(|rollout| !rollout.is_null());
-    (is("/status/effective/version", version) && !is_under_way).then_some(End::Effective)
+    // A version that renders to what runs already is in effect without a rollout, under the version that brought it.
+    let digest = |of: &str| resource.pointer(&format!("/status/{of}/digest")).and_then(Value::as_str);
+    let runs_it = digest("desired").is_some() && digest("desired") == digest("effective");
+    ((runs_it || is("/status/effective/version", version)) && !is_under_way).then_some(End::Effective)
 }
 
 /// Where it stands.
@@ -141,12 +144,14 @@ mod tests {
     #[test]
     fn only_what_is_said_of_the_wanted_version_ends_the_wait() {
         let held = json!({"held": {"version": "2", "reason": "errors"}, "phase": "Held"});
+        let same = json!({"desired": {"version": "2", "digest": "d"}, "effective": {"version": "1", "digest": "d"}});
         let hold = json!({"phase": "Held", "why": {"fact": "wave one waits for a person"}});
         for (resource, end) in [
             (status("2", "2", &json!({"rollout": null})), Some(End::Effective)),
             (status("2", "2", &json!({"rollout": {"wave": {"name": "all"}}})), None),
             (status("1", "2", &json!({})), None),
             (status("2", "1", &json!({})), None),
+            (status("2", "1", &same), Some(End::Effective)),
             (status("2", "1", &held), Some(End::Held("errors".to_owned()))),
             (status("2", "1", &hold), Some(End::Held("wave one waits for a person".to_owned()))),
             (status("3", "1", &held), None),

@@ -33,8 +33,8 @@ impl std::fmt::Display for Upstream {
 pub(super) enum Push {
     /// It is there.
     Done,
-    /// Somebody else pushed before.
-    Behind,
+    /// Somebody else pushed before, as it seems; what `git` said.
+    Behind(String),
     /// It may not be there, or nobody could be asked; what `git` said.
     Refused(String),
 }
@@ -105,11 +105,10 @@ impl Clone {
         // The first two are this program's view, the others the server's, when two pushes meet there.
         let races =
             ["(fetch first)", "(non-fast-forward)", "cannot lock ref", "failed to update ref", "incorrect old value"];
-        if refused.iter().any(|line| races.iter().any(|race| line.contains(race))) {
-            return Ok(Push::Behind);
-        }
+        let is_race = refused.iter().any(|line| races.iter().any(|race| line.contains(race)));
         let said: Vec<&str> = run.err.lines().chain(refused).filter(|line| !line.starts_with("hint:")).collect();
-        Ok(Push::Refused(said.join("\n").trim().to_owned()))
+        let said = said.join("\n").trim().to_owned();
+        Ok(if is_race { Push::Behind(said) } else { Push::Refused(said) })
     }
 
     /// Takes in what others pushed, when no local change is in the way.

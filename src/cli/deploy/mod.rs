@@ -9,7 +9,7 @@ mod follow;
 mod git;
 mod publish;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -31,9 +31,9 @@ pub(super) struct DeployArgs {
     app: String,
     /// The version to write
     version: String,
-    /// Folder of a clone to look for the app in
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
-    path: PathBuf,
+    /// Folder of a clone to look for the app in [default: the clone that the current folder lies in]
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<PathBuf>,
     /// Message of the commit [default: APP: OLD -> NEW]
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
@@ -72,8 +72,9 @@ pub(super) async fn run(arguments: &DeployArgs) -> anyhow::Result<u8> {
         true => Some(Connection::open(&arguments.connection).await?),
         false => None,
     };
-    let clone = Clone::find(&arguments.path)?;
-    let bump = bump::find(&clone.root, &arguments.path, &arguments.app, &arguments.version)?;
+    let clone = Clone::find(arguments.path.as_deref().unwrap_or(Path::new(".")))?;
+    let path = arguments.path.as_ref().unwrap_or(&clone.root);
+    let bump = bump::find(&clone.root, path, &arguments.app, &arguments.version)?;
     let is_json = arguments.output == Output::Json;
     if arguments.dry_run {
         output::print(&if is_json { answer(&bump, "dryRun", json!({"diff": bump.diff()})) } else { bump.diff() });
@@ -84,7 +85,7 @@ pub(super) async fn run(arguments: &DeployArgs) -> anyhow::Result<u8> {
         tell(is_json, &format!("{} is at {} already ({})", bump.app, bump.to, bump.place()));
     } else {
         publish::refuse_dirty(&clone, &bump, arguments.allow_dirty)?;
-        let published = publish::publish(&clone, &arguments.path, &bump, arguments.message.as_deref(), arguments.push)?;
+        let published = publish::publish(&clone, path, &bump, arguments.message.as_deref(), arguments.push)?;
         match published {
             Published::Committed(commit) => {
                 tell(is_json, &format!("{}, committed as {}", bump.sentence(), short(&commit)));
@@ -117,7 +118,13 @@ pub(super) async fn run(arguments: &DeployArgs) -> anyhow::Result<u8> {
         }
         return Ok(DONE);
     };
-    let end = follow::follow(&connection, &bump.app, &bump.to, arguments.timeout).await;
+    wait(&connection, &bump, arguments, told).await
+}
+
+/// Follows what was pushed, and tells how it ended.
+async fn wait(connection: &Connection, bump: &Bump, arguments: &DeployArgs, mut told: Value) -> anyhow::Result<u8> {
+    let is_json = arguments.output == Output::Json;
+    let end = follow::follow(connection, &bump.app, &bump.to, arguments.timeout).await;
     let (state, code) = match &end {
         End::Effective => ("effective", DONE),
         End::Held(_) => ("held", NO),
@@ -128,7 +135,7 @@ pub(super) async fn run(arguments: &DeployArgs) -> anyhow::Result<u8> {
     }
     tell(is_json, &plain(&end.sentence(&bump.app, &bump.to)));
     if is_json {
-        output::print(&answer(&bump, state, told));
+        output::print(&answer(bump, state, told));
     }
     Ok(code)
 }

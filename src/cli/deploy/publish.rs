@@ -72,13 +72,20 @@ pub(super) fn publish(
                 first.restore(clone);
                 return Ok(Published::Refused { patch, reason });
             }
-            Push::Behind => saved.undo(clone, bump, &commit)?,
+            Push::Behind(reason) => {
+                saved.undo(clone, bump, &commit)?;
+                if attempt == ATTEMPTS_MAX {
+                    break;
+                }
+                let again = after_others(clone, path, bump, &upstream);
+                later = Some(again.inspect_err(|_| first.restore(clone))?);
+                // Nobody was faster: the server cannot, or does not want to.
+                if clone.head()? == saved.head {
+                    first.restore(clone);
+                    return Ok(Published::Refused { patch: clone.patch(&commit)?, reason });
+                }
+            }
         }
-        if attempt == ATTEMPTS_MAX {
-            break;
-        }
-        let again = after_others(clone, path, bump, &upstream);
-        later = Some(again.inspect_err(|_| first.restore(clone))?);
     }
     first.restore(clone);
     bail!("{ATTEMPTS_MAX} times somebody else pushed to {upstream} first; nothing was changed: try again")

@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use crate::cli::rendering;
 use crate::cli::validate::relative;
 use crate::cli::working_tree::{self, Contents, Read};
-use crate::declare::{ParsedFile, Problem, assemble, is_candidate, parse_file};
+use crate::declare::{Made, ParsedFile, Problem, assemble, is_candidate, parse_file};
 use crate::edge::git::Commit;
 use crate::model::{AppName, Application};
 use crate::world::{BlobId, Entry, Files};
@@ -54,7 +54,7 @@ pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyh
     let label: String = commit.id.chars().take(7).collect();
     let parsed = parse(&commit, &files, &folder)?;
     let paths = files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
-    let declarations = assemble(&parsed, &BTreeMap::new(), paths);
+    let declarations = assemble(&parsed, &BTreeMap::new(), paths, &Made::default());
     if !declarations.problems.is_empty() {
         let problems: Vec<String> = declarations.problems.iter().map(Problem::to_string).collect();
         bail!("revision `{revision}` cannot be compared\n{}", problems.join("\n"));

@@ -1,5 +1,6 @@
 //! Applications that are whole by more than their own document: bases, sets, versions. And policies.
 
+use super::super::file::ParsedApp;
 use super::*;
 
 const BASE: &str = "\
@@ -85,7 +86,7 @@ fn version(name: &str, version: &str) -> String {
 fn made(files: &[(&str, &str)], known: &[(&str, &str)], paths: &[&str]) -> Declarations {
     let files = parsed(files);
     let known = known.iter().map(|(name, file)| (AppName::from(*name), (*file).to_owned())).collect();
-    assemble(&files, &known, paths.iter().copied())
+    assemble(&files, &known, paths.iter().copied(), &Made::default())
 }
 
 fn parsed(files: &[(&str, &str)]) -> BTreeMap<String, Arc<ParsedFile>> {
@@ -436,4 +437,63 @@ fn variables_of_manifests_are_declared() {
         let declarations = assembled(&[("a.yaml", &app("web", rest))], &[]);
         assert!(told(&declarations).iter().any(|told| told.contains(wanted)), "{wanted}: {:#?}", told(&declarations));
     }
+}
+
+/// The Applications that are the very same as last time.
+fn kept(before: &Declarations, after: &Declarations) -> Vec<String> {
+    let read = |app: &ParsedApp| app.read.as_ref().ok().cloned();
+    let same = after.made.apps().filter(|app| {
+        let earlier = before.made.apps().find(|earlier| earlier.name == app.name).and_then(read);
+        earlier.zip(read(app)).is_some_and(|(earlier, now)| Arc::ptr_eq(&earlier, &now))
+    });
+    same.map(|app| app.name.to_string()).collect()
+}
+
+#[test]
+fn only_what_changed_is_put_together_again() {
+    let base = BASE.replace("[errors]", "[]");
+    let other = OVERLAY.replace("name: web\n", "name: other\n").replace("base: web-base", "base: second");
+    let second = base.replace("name: web-base", "name: second");
+    let (a, b) = (version("a", "1.0.0"), version("b", "1.0.0"));
+    let texts = [
+        ("base.yaml", base.as_str()),
+        ("second.yaml", &second),
+        ("web.yaml", OVERLAY),
+        ("other.yaml", &other),
+        ("set.yaml", FOLDERS),
+        ("list.yaml", LIST),
+        ("apps/a/version.yaml", &a),
+        ("apps/b/version.yaml", &b),
+    ];
+    let paths = ["apps/a/version.yaml", "apps/b/version.yaml"];
+    let files = parsed(&texts);
+    let again = |files: &BTreeMap<String, Arc<ParsedFile>>, paths: &[&'static str], before: &Declarations| {
+        assemble(files, &BTreeMap::new(), paths.iter().copied(), &before.made)
+    };
+    let first = again(&files, &paths, &Declarations::default());
+    assert_eq!((told(&first), first.apps.len()), (vec![], 6));
+    assert_eq!(kept(&first, &again(&files, &paths, &first)).len(), 6);
+    let changed = |path: &str, from: &str, to: &str| {
+        let text = texts.iter().find(|(known, _)| *known == path).expect("it is one of them").1;
+        assert!(text.contains(from), "{path}: {from}");
+        let mut files = files.clone();
+        files.insert(path.to_owned(), Arc::new(parse_file(path, text.replacen(from, to, 1).as_bytes())));
+        let after = again(&files, &paths, &first);
+        // It comes out as if nothing had been known.
+        assert_eq!(after, again(&files, &paths, &Declarations::default()), "{path}: {from}");
+        let all = after.apps.keys().map(ToString::to_string);
+        let kept = kept(&first, &after);
+        all.filter(|name| !kept.contains(name)).collect::<Vec<_>>()
+    };
+    assert_eq!(changed("apps/a/version.yaml", "1.0.0", "1.1.0"), ["a"]);
+    assert_eq!(changed("base.yaml", "prune: true", "prune: false"), ["web"]);
+    assert_eq!(changed("web.yaml", "1.4.0", "1.5.0"), ["web"]);
+    assert_eq!(changed("web.yaml", "base: web-base", "base: second"), ["web"]);
+    assert_eq!(changed("base.yaml", "name: web-base", "name: gone"), ["web"]);
+    assert_eq!(changed("list.yaml", "2.0.0", "2.1.0"), ["api", "db"]);
+    assert_eq!(changed("set.yaml", "namespace: shop", "namespace: other"), ["a", "b"]);
+    assert_eq!(changed("apps/a/version.yaml", "name: a", "name: x"), ["a"]);
+    // Another folder leaves the others alone.
+    let more = ["apps/a/version.yaml", "apps/b/version.yaml", "apps/c/d.yaml"];
+    assert_eq!(kept(&first, &again(&files, &more, &first)).len(), 6);
 }

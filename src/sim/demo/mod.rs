@@ -12,7 +12,7 @@ use self::tale::{CHAPTERS, Seen, Tally};
 use super::census::Census;
 use super::controllers::{Controllers, Delays};
 use super::{Act, Faults, NAMESPACE, Sim};
-use crate::declare::{assemble, parse_file};
+use crate::declare::{Made, assemble, parse_file};
 use crate::model::{AppName, Millis, Timestamp};
 
 /// Namespace of the apps, as `manifests/` says.
@@ -77,7 +77,7 @@ impl Demo {
         sim.add_namespace(SPACE);
         sim.add_namespace(NAMESPACE);
         let parsed = FILES.iter().map(|(path, text)| ((*path).to_owned(), Arc::new(parse_file(path, text.as_bytes()))));
-        let declared = assemble(&parsed.collect(), &BTreeMap::new(), []);
+        let declared = assemble(&parsed.collect(), &BTreeMap::new(), [], &Made::default());
         sim.with(|_, _, _, metrics| {
             for application in declared.apps.values().flatten() {
                 application.plan.analysis.iter().for_each(|analysis| metrics.learn(analysis, SPACE));

@@ -74,7 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::declare::{API_VERSION, assemble, built_in_plans, parse_file};
+    use crate::declare::{API_VERSION, Made, assemble, built_in_plans, parse_file};
 
     #[test]
     fn a_plan_that_is_written_out_reads_as_the_same_plan() {
@@ -83,7 +83,12 @@ mod tests {
         for original in plans {
             let document = json!({"apiVersion": API_VERSION, "kind": "WavePlan", "metadata": {"name": original.name}, "spec": plan(&original)});
             let file = parse_file("plan.yaml", document.to_string().as_bytes());
-            let read = assemble(&BTreeMap::from([("plan.yaml".to_owned(), Arc::new(file))]), &BTreeMap::new(), []);
+            let read = assemble(
+                &BTreeMap::from([("plan.yaml".to_owned(), Arc::new(file))]),
+                &BTreeMap::new(),
+                [],
+                &Made::default(),
+            );
             assert_eq!(read.problems, []);
             assert_eq!(*read.plans[&original.name], original);
         }
