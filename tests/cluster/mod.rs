@@ -32,3 +32,4 @@ mod scaling;
 mod secrets;
 mod source;
 mod tree;
+mod webhook;
