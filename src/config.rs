@@ -55,6 +55,8 @@ pub struct Config {
     pub ops_address: SocketAddr,
     /// File with the bearer token of the API; re-read when it changes.
     pub token_file: PathBuf,
+    /// Folder with the secrets of webhooks, a file per Git host; without it there are none.
+    pub webhook_secrets: Option<PathBuf>,
     /// Metrics providers (Prometheus) by name: base URL.
     pub providers: BTreeMap<String, String>,
     /// Requests to the API server in flight at once.
@@ -162,6 +164,9 @@ pub struct AgentArgs {
     /// File with the bearer token of the HTTP API [default: /etc/tidegate/token/token]
     #[arg(long, env = "TIDEGATE_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<String>,
+    /// Folder with the secrets of webhooks, a file per Git host such as `github` [default: none, webhooks are off]
+    #[arg(long, env = "TIDEGATE_WEBHOOK_SECRETS", value_name = "FOLDER")]
+    pub webhook_secrets: Option<String>,
     /// Metrics provider (Prometheus) that analyses may name; repeatable
     #[arg(long = "provider", env = "TIDEGATE_PROVIDERS", value_name = "NAME=URL", value_delimiter = ',')]
     pub providers: Vec<String>,
@@ -229,6 +234,7 @@ struct FileSettings {
     api_address: Option<String>,
     ops_address: Option<String>,
     token_file: Option<String>,
+    webhook_secrets: Option<String>,
     providers: BTreeMap<String, String>,
     writes_in_flight_max: Option<u64>,
     log_format: Option<String>,
@@ -360,6 +366,7 @@ fn merge(
         ops_address: pick("ops-address", &arguments.ops_address, &file.ops_address, "0.0.0.0:8081").checked(address)?,
         token_file: pick("token-file", &arguments.token_file, &file.token_file, "/etc/tidegate/token/token")
             .checked(file_path)?,
+        webhook_secrets: path("webhook-secrets", &arguments.webhook_secrets, &file.webhook_secrets)?,
         providers: providers(&arguments.providers, &file.providers, file_name)?,
         writes_in_flight_max: pick("writes-in-flight-max", &arguments.writes_in_flight_max, &in_flight, "32")
             .checked(in_flight_count)?,

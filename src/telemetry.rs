@@ -106,6 +106,12 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    provider: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -144,6 +150,7 @@ pub struct Telemetry {
     gates: Family<GateLabels, Counter>,
     polls: Family<OutcomeLabel, Counter>,
     last_poll: Gauge,
+    webhooks: Family<WebhookLabels, Counter>,
     applies: Family<OutcomeLabel, Counter>,
     renders: Counter,
     state_writes: Family<KindLabel, Counter>,
@@ -170,6 +177,7 @@ impl Telemetry {
             gates: Family::default(),
             polls: Family::default(),
             last_poll: Gauge::default(),
+            webhooks: Family::default(),
             applies: Family::default(),
             renders: Counter::default(),
             state_writes: Family::default(),
@@ -194,6 +202,7 @@ impl Telemetry {
             "When Git was last read successfully, Unix time, 0 before",
             self.last_poll.clone(),
         );
+        registry.register("tidegate_webhooks", "Webhooks of Git hosts", self.webhooks.clone());
         registry.register("tidegate_applies", "Server-side applies of declared objects", self.applies.clone());
         registry.register("tidegate_renders", "Applications rendered", self.renders.clone());
         registry.register("tidegate_state_writes", "Writes of the agent's own state", self.state_writes.clone());
@@ -251,6 +260,11 @@ impl Telemetry {
         if is_read {
             self.last_poll.set(at.as_second());
         }
+    }
+
+    /// A webhook came, of this Git host, and this became of it.
+    pub fn webhook_received(&self, provider: &'static str, outcome: &'static str) {
+        self.webhooks.get_or_create(&WebhookLabels { provider, outcome }).inc();
     }
 
     /// An object was applied, or was not.
@@ -404,6 +418,7 @@ mod tests {
         telemetry.gate_decided(&app, "errors", Verdict::Fail);
         telemetry.polled(PollOutcome::Moved, at(0));
         telemetry.polled(PollOutcome::Failed, at(60));
+        telemetry.webhook_received("github", "poked");
         telemetry.applied(Ok(()));
         telemetry.applied(Err(&ApiError::Conflict));
         telemetry.rendered();
@@ -418,6 +433,7 @@ mod tests {
             r#"tidegate_polls_total{outcome="moved"} 1"#,
             r#"tidegate_polls_total{outcome="failed"} 1"#,
             "tidegate_last_poll_timestamp_seconds 1767322800",
+            r#"tidegate_webhooks_total{provider="github",outcome="poked"} 1"#,
             r#"tidegate_applies_total{outcome="applied"} 1"#,
             r#"tidegate_applies_total{outcome="conflict"} 1"#,
             "tidegate_renders_total 1",

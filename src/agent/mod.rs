@@ -34,6 +34,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::edge::Outside;
+use crate::edge::server::{Followed, Webhook};
 use crate::model::{AppName, ObjectKey};
 use crate::status::tree;
 use crate::telemetry::Telemetry;
@@ -95,6 +96,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         api_address: config.api_address,
         ops_address: config.ops_address,
         token_file: config.token_file.clone(),
+        webhook: config.webhook_secrets.clone().map(|secrets| Webhook {
+            secrets,
+            followed: vec![Followed { repository: config.repository.clone(), reference: config.reference.clone() }],
+            poke: hint.clone(),
+        }),
     };
     let sources = crate::edge::server::Sources { board: world.board(), standing, resources: reader(&world) };
     let server = crate::edge::server::serve(settings, sources, telemetry.clone(), world.requests(), poke, stop).await?;

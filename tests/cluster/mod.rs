@@ -33,3 +33,4 @@ mod secrets;
 mod source;
 mod tree;
 mod trust;
+mod webhook;

@@ -3,7 +3,8 @@
 //! Enters: the [`Board`] that passes publish, and requests. Leaves: encodings of `status`, metrics, and hints to look at Git
 //! again. It changes nothing: what is declared is edited in Git, what is asked of an app goes through its resource.
 //!
-//! Two listeners: the API, behind a bearer token, and the operator's port with `/healthz`, `/readyz` and `/metrics`.
+//! Two listeners: the API, behind a bearer token, and the operator's port with `/healthz`, `/readyz` and `/metrics`. Beside the
+//! API, behind secrets of its own, stands the route of webhooks.
 
 mod api;
 mod connections;
@@ -14,6 +15,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod token;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ use crate::telemetry::{Requests, Telemetry};
 use crate::world::ApiError;
 use token::TokenFile;
 
+pub use webhook::{Followed, Webhook};
+
 /// Where to listen, and what admits.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -40,6 +44,8 @@ pub struct Settings {
     pub ops_address: SocketAddr,
     /// File with the bearer token, read at each request that presents one.
     pub token_file: PathBuf,
+    /// How webhooks of Git hosts are heard; without it there is no such route.
+    pub webhook: Option<Webhook>,
 }
 
 /// Reads the resources of an app from the cluster, as Argo CD's `ApplicationTree`. It asks anew each time, and may take long.
@@ -113,7 +119,12 @@ pub async fn serve(
     let Sources { board, standing, resources } = sources;
     let resources = api::Resources::new(resources);
     let (seen, stood) = (board.clone(), standing.clone());
-    let api = api::router(api::Shared { board: seen, standing: stood, token: Arc::new(token), poke, resources });
+    let mut api =
+        api::router(api::Shared { board: seen, standing: stood.clone(), token: Arc::new(token), poke, resources });
+    if let Some(webhook) = settings.webhook {
+        webhook::announce(&webhook).await;
+        api = api.merge(webhook::router(webhook, stood, telemetry.clone(), webhook::Limits::USUAL));
+    }
     let ops = ops::router(ops::Shared { board, standing, telemetry, requests: Arc::new(requests) });
     let mut tasks = JoinSet::new();
     tasks.spawn(connections::accept(api_listener, api, shutdown.clone()));

@@ -79,7 +79,7 @@ async fn start_at(address: &str) -> Running {
     let token_file = folder.path().join("token");
     std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
     let any = address.parse().unwrap();
-    let settings = Settings { api_address: any, ops_address: any, token_file: token_file.clone() };
+    let settings = Settings { api_address: any, ops_address: any, token_file: token_file.clone(), webhook: None };
     let (board, board_seen) = watch::channel(board(vec![idle("shop"), measuring("web")]));
     let (standing, standing_seen) = watch::channel(Standing::Leading);
     let (poke, pokes) = mpsc::channel(1);
@@ -210,6 +210,17 @@ async fn what_argo_cd_leaves_open_is_open() {
     assert_eq!(known, json!({"loggedIn": true, "username": "token", "iss": "tidegate"}));
     let session = running.api(Method::POST, "/api/v1/session", &[JSON_TYPE]).await;
     assert_eq!((session.status, &session.json()["code"]), (StatusCode::NOT_IMPLEMENTED, &json!(12)));
+}
+
+#[tokio::test]
+async fn without_secrets_there_is_no_route_for_webhooks() {
+    let running = start().await;
+    for method in [Method::POST, Method::GET] {
+        for headers in [vec![], vec![BEARER, JSON_TYPE, ("x-github-event", "ping")]] {
+            let answer = running.api(method.clone(), "/api/webhook", &headers).await;
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (404, "Not Found"), "{method} {headers:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -458,6 +469,7 @@ async fn an_address_that_is_taken_is_an_error_with_its_purpose() {
         api_address: "127.0.0.1:0".parse().unwrap(),
         ops_address: running.server.ops_address,
         token_file: running.token_file.clone(),
+        webhook: None,
     };
     let (poke, _pokes) = mpsc::channel(1);
     let (board, standing) = (running.board.subscribe(), running.standing.subscribe());
