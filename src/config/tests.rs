@@ -23,6 +23,7 @@ fn a_repository_is_all_that_must_be_said() {
     assert_eq!(config.ops_address.to_string(), "0.0.0.0:8081");
     assert_eq!((config.writes_in_flight_max, config.log_format), (32, LogFormat::Text));
     assert!(config.access_for(&config.repository) == GitAccess::default() && config.providers.is_empty());
+    assert_eq!(config.webhook_secrets, None, "webhooks are off");
 }
 
 #[test]
@@ -35,6 +36,7 @@ pollInterval: 1m
 writesInFlightMax: 8
 logFormat: json
 gitCredentials: /etc/git
+webhookSecrets: /etc/webhook
 gitProxy: http://proxy.example:3128
 repositories:
   - url: https://charts.example/team/
@@ -57,6 +59,7 @@ providers: {prometheus: 'http://prometheus:9090/', thanos: 'http://thanos:10902'
     let charts = config.access_for("https://charts.example/team/a.git");
     assert_eq!((charts.credentials, charts.ca_file), (Some("/etc/charts".into()), Some("/etc/ca.pem".into())));
     assert_eq!(charts.proxy, None);
+    assert_eq!(config.webhook_secrets, Some("/etc/webhook".into()));
     assert_eq!(config.providers["prometheus"], "http://prometheus:9090");
     assert_eq!(config.providers["thanos"], "https://thanos.example");
 }

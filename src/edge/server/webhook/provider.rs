@@ -3,7 +3,7 @@
 //! Enters: request headers and a provider's secret. Leaves: the provider, its kind of event, and a [`Proof`] that hears the
 //! body. Secrets and signatures are compared in constant time and never leave this module.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -119,7 +119,7 @@ impl Provider {
     pub(super) fn proof(self, headers: &HeaderMap, secret: &[u8]) -> Result<Proof, Refusal> {
         match self {
             Self::AzureDevOps => shown(basic(headers).as_deref(), secret),
-            Self::GitLab => shown(headers.get("x-gitlab-token").map(|token| token.as_bytes()), secret),
+            Self::GitLab => shown(headers.get("x-gitlab-token").map(HeaderValue::as_bytes), secret),
             Self::Gitea => signed(text(headers, "x-gitea-signature"), secret),
             Self::Gogs => signed(text(headers, "x-gogs-signature"), secret),
             Self::GitHub => match text(headers, "x-hub-signature-256") {

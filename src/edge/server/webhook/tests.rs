@@ -390,7 +390,7 @@ async fn what_a_signed_body_may_hold_ends_in_an_answer() {
     let twice = r#"{"ref": "refs/heads/main", "ref": "refs/heads/main"}"#.to_owned();
     for body in [open, deep, twice, "null".to_owned(), "[]x".to_owned(), r#"{"ref": 1}"#.to_owned(), String::new()] {
         let answer = running.post_github("push", body.as_bytes()).await;
-        assert_eq!(answer.status, 400, "{:.40}", body);
+        assert_eq!(answer.status, 400, "{body:.40}");
         assert!(answer.text.ends_with("application/json") && !answer.text.contains("ref"), "{}", answer.text);
     }
     assert!(!running.is_poked());
