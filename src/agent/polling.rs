@@ -41,8 +41,16 @@ fn back_off(poll: Millis, failures: u32) -> Millis {
 }
 
 impl<W: World + 'static> Scheduler<W> {
+    /// Git may have moved: it is asked at once, unless the server asked for patience. While a poll is under way, which may have
+    /// been answered before, another one follows.
+    pub(super) fn hinted(&mut self) {
+        self.is_hinted = true;
+        self.poll_at = self.context.world.now().max(self.busy_until);
+    }
+
     pub(super) fn start_poll(&mut self) {
         self.is_polling = true;
+        self.is_hinted = false;
         let context = Arc::clone(&self.context);
         let (known, proven, is_diverged) = (self.commit.clone(), self.proven.clone(), self.is_diverged);
         self.work.push(Box::pin(async move {
@@ -92,8 +100,15 @@ impl<W: World + 'static> Scheduler<W> {
     }
 
     pub(super) fn polled(&mut self, result: Result<Polled, SourceError>) {
-        let now = self.context.world.now();
         self.is_polling = false;
+        self.judge(result);
+        if self.is_hinted {
+            self.poll_at = self.poll_at.min(self.context.world.now().max(self.busy_until));
+        }
+    }
+
+    fn judge(&mut self, result: Result<Polled, SourceError>) {
+        let now = self.context.world.now();
         let is_rolling = self.slots.values().any(|slot| slot.app.as_ref().is_none_or(|app| app.is_rolling()));
         let is_awaiting = is_rolling || self.slots.values().any(|slot| awaits_revert(slot, now));
         let pace = if is_awaiting { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
@@ -132,6 +147,7 @@ impl<W: World + 'static> Scheduler<W> {
                     SourceError::Busy { retry_after_seconds } => {
                         let asked = Millis::from_seconds(*retry_after_seconds);
                         let later = seed.map_or(asked, |_| Millis(asked.0 + asked.0 / SPREAD));
+                        self.busy_until = asked.after(now);
                         spread(later, seed, now).max(asked).after(now)
                     }
                     _ => spread(wait, seed, now).after(now),
@@ -164,7 +180,7 @@ impl<W: World + 'static> Scheduler<W> {
         let now = self.context.world.now();
         if let Err(error) = result {
             self.source = Some(source);
-            self.poll_at = RETRY.after(now);
+            self.poll_at = self.poll_at.min(RETRY.after(now)).max(self.busy_until);
             self.commit = None;
             // The commit may be remembered although no answer said so: what is, is read again.
             self.proven = None;

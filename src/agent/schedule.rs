@@ -83,6 +83,10 @@ pub struct Scheduler<W> {
     pub(super) proven: Option<String>,
     pub(super) poll_at: Timestamp,
     pub(super) is_polling: bool,
+    /// Whether something said that Git may have moved since the last poll was started.
+    pub(super) is_hinted: bool,
+    /// Until then the server asked to be left alone.
+    pub(super) busy_until: Timestamp,
     pub(super) poll_failures: u32,
     pub(super) source_error: Option<String>,
     pub(super) is_diverged: bool,
@@ -143,6 +147,8 @@ impl<W: World + 'static> Scheduler<W> {
             proven: None,
             poll_at: now,
             is_polling: false,
+            is_hinted: false,
+            busy_until: now,
             poll_failures: 0,
             source_error: None,
             is_diverged: false,
@@ -406,7 +412,7 @@ impl<W: World + 'static> Scheduler<W> {
         match event {
             Event::Changed { scope, change } => self.changed(&scope, change),
             Event::WatchEnded { scope, error } => self.watch_ended(scope, error),
-            Event::SourceHint => self.poll_at = self.context.world.now(),
+            Event::SourceHint => self.hinted(),
             Event::Woke | Event::Shutdown => {}
         }
     }
