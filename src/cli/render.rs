@@ -26,7 +26,7 @@ pub(super) struct RenderArgs {
     /// Docker's config.json with the logins of chart registries (oci://)
     #[arg(long, value_name = "FILE")]
     registry_config: Option<PathBuf>,
-    /// Folder that holds a folder HOST[:PORT] with the files `username` and `password` for each chart repository
+    /// Folder that holds a folder `HOST` or `HOST:PORT` with the files `username` and `password` for each chart repository
     #[arg(long, value_name = "FOLDER")]
     repository_credentials: Option<PathBuf>,
     /// PEM bundle to trust when charts are fetched

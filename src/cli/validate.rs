@@ -3,6 +3,7 @@
 //! Enters: a folder (or one file) of a repository. Leaves: problems with the lines that they are about, and an exit code
 //! that scripts can rely on. It needs neither a cluster nor Git, and follows no symbolic links, as the agent does not.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -12,10 +13,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::rendering;
 use crate::declare::{
     API_VERSION, Declarations, FILE_BYTES_MAX, Made, ParsedFile, Problem, assemble, is_candidate, parse_file,
 };
 use crate::model::{AppName, Application};
+use crate::world::Files;
 
 /// Checks the Applications and WavePlans below a folder.
 #[derive(Clone, Debug, clap::Args)]
@@ -164,10 +167,10 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
     let paths: Vec<String> = paths.iter().map(|path| relative(path, &root)).collect();
     let declarations = assemble(&parsed, &BTreeMap::new(), paths.iter().map(String::as_str), &Made::default());
     let mut problems = declarations.problems.clone();
+    let listed = OnceCell::new();
     for (name, app) in &declarations.apps {
         if let Ok(application) = app
-            && let Some((message, hint)) =
-                check_source(&root, &application.source.path, application.source.is_recursive)
+            && let Some((message, hint)) = check(&root, application, &listed)
         {
             problems.extend(declarations.source_problem(&parsed, name, &message, hint));
         }
@@ -218,6 +221,20 @@ fn is_yaml(path: &Path) -> bool {
 pub(super) fn relative(path: &Path, root: &Path) -> String {
     let path = path.strip_prefix(root).unwrap_or(path);
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// What is wrong with what an Application renders from. `listed` are the files of the tree, once somebody asked.
+fn check(root: &Path, application: &Application, listed: &OnceCell<Option<Files>>) -> Option<(String, &'static str)> {
+    let source = &application.source;
+    if source.helm.chart.is_none()
+        && let Some(found) = check_source(root, &source.path, source.is_recursive)
+    {
+        return Some(found);
+    }
+    // A tree that cannot be listed whole may still hold all that was looked at.
+    let files = listed.get_or_init(|| rendering::listed(root).ok()).as_ref()?;
+    let mut read = |path: &str| Ok(fs::read(root.join(path))?);
+    rendering::gather(application, files, &mut read).err().map(|error| (error.to_string(), ""))
 }
 
 /// What is wrong with a source folder.

@@ -5,7 +5,7 @@
 //! keys are in no error. The key of the data is wiped after use; the values live on in the documents, which are not wiped.
 //!
 //! The MAC runs over the values in the order of the file, which a [`Value`] no longer knows: so the text is read a second
-//! time, into a [`tree`], as SOPS itself reads it. The two readings meet field by field.
+//! time, into a `tree`, as SOPS itself reads it. The two readings meet field by field.
 
 mod keys;
 mod metadata;
