@@ -190,6 +190,12 @@ fn what_was_decrypted_is_not_kept_on_disk() {
         assert_eq!(scene.process.rendered(), times);
     }
     assert!(!scene.folder.path().join("a/rendered").exists());
+    let template = ("chart/templates/bad.yaml", "{{ fail .Values.password }}\n");
+    let values = ("chart/values.yaml", "password: open-sesame\n");
+    let job = RenderJob { is_secret: true, ..helm(&[CHART, template, values], HelmSource::default()) };
+    let fault = ask(&scene.client("a"), &job).unwrap_err();
+    assert!(fault.to_string().contains("withheld"), "{fault}");
+    assert!(!fault.to_string().contains("open-sesame") && !scene.process.log().contains("open-sesame"), "{fault}");
 }
 
 #[test]

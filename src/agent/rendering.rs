@@ -12,7 +12,9 @@ use super::source::{Entered, Reading};
 use crate::model::{
     Application, Declared, Digest, Object, ObjectKey, Release, ReleaseRef, Revision, SubstituteKind, Tool,
 };
-use crate::render::{Inputs, RenderError, decrypt, first_difference, inputs, job, label, may_be_encrypted, render};
+use crate::render::{
+    Inputs, RenderError, decrypt, first_difference, inputs, job, label, may_be_encrypted, refuse_pointers, render,
+};
 use crate::sops::Keys;
 use crate::store::digest::digest;
 use crate::world::{BlobId, Entry, Files, Kinds, RenderFault, SourceError, World};
@@ -104,6 +106,7 @@ async fn attempt<W: World>(
         return Ok(Entered { declared, release, key: Some(key), followed, may_be_retried: false });
     }
     let mut contents = contents(reading, &found).await?;
+    refuse_pointers(&contents)?;
     let is_secret = decrypt_all(reading, &mut contents).await?;
     reading.telemetry.rendered();
     let objects = objects(reading, filled, found.tool, contents, is_secret).await?;

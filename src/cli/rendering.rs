@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use super::working_tree::Contents;
 use crate::edge::renderer::{self, Programs};
 use crate::model::{Application, Tool};
-use crate::render::{RenderError, decrypt, inputs, job, label, may_be_encrypted};
+use crate::render::{RenderError, decrypt, inputs, job, label, may_be_encrypted, refuse_pointers};
 use crate::sops::Keys;
 use crate::world::{Entry, Files, Kinds};
 
@@ -30,6 +30,7 @@ pub(in crate::cli) fn manifests(
             may_be_encrypted(&path, &text).then(|| decrypt(&path, &text, &keys()?).map_err(anyhow::Error::from));
         contents.insert(path, opened.transpose()?.flatten().unwrap_or(text));
     }
+    refuse_pointers(&contents)?;
     let Some(job) = job(application, tool, contents.clone(), &Kinds::default(), false) else { return Ok(contents) };
     let label = label(application, tool);
     let ran = std::thread::spawn(move || {

@@ -407,6 +407,10 @@ fn fields(schema: &serde_json::Value, path: &str, found: &mut BTreeMap<String, s
 /// A value that the schema accepts, as small as possible but with every field.
 fn sample(schema: &serde_json::Value, path: &str) -> serde_json::Value {
     use serde_json::json;
+    // Of what excludes each other, one is shown: a chart in the repository; the others have cases of their own.
+    if path.ends_with(".source.tool") {
+        return json!("helm");
+    }
     if let Some(word) = schema["enum"].get(0).or_else(|| schema.get("const")) {
         return word.clone();
     }
@@ -420,7 +424,7 @@ fn sample(schema: &serde_json::Value, path: &str) -> serde_json::Value {
         (Some("object"), _) => {
             let fields = schema["properties"].as_object().into_iter().flatten();
             // An Application with a base is not judged as a whole before the base is known: it has cases of its own.
-            let fields = fields.filter(|(name, _)| *name != "base");
+            let fields = fields.filter(|(name, _)| *name != "base" && !(*name == "chart" && path.ends_with(".helm")));
             fields.map(|(name, field)| (name.clone(), sample(field, &format!("{path}.{name}")))).collect()
         }
         (Some("array"), _) if path.ends_with(".analysis") && schema["items"]["type"] == "string" => json!(["label"]),
@@ -428,6 +432,8 @@ fn sample(schema: &serde_json::Value, path: &str) -> serde_json::Value {
         (Some("integer"), "count") => json!(2),
         (Some("integer"), _) => json!(1),
         (Some("number"), _) => json!(1),
+        // Only plain YAML is looked for in folders below, and the sample has a chart.
+        (Some("boolean"), "recurse") => json!(false),
         (Some("boolean"), _) => json!(true),
         (Some("string"), "bake" | "timeout" | "interval" | "revertTimeout") => json!("30s"),
         (Some("string"), "digest") => json!(format!("sha256:{}", "0".repeat(64))),
@@ -465,7 +471,11 @@ fn schema_and_parser_know_the_same_fields_and_kinds_of_values() {
         // And what it refuses is refused, at that very field: so each is read, and read as the kind of value it shows.
         // (`apiVersion` and `kind` say whose document it is; they have cases of their own.)
         known.retain(|path, _| {
-            !["apiVersion", "kind"].contains(&path.as_str()) && !path.ends_with(".base") && !path.contains(".list")
+            !["apiVersion", "kind"].contains(&path.as_str())
+                && !path.ends_with(".base")
+                && !path.contains(".list")
+                && !path.contains(".helm.chart")
+                && !path.ends_with(".source.tool")
         });
         for (path, field) in &known {
             let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));

@@ -48,6 +48,20 @@ pub fn inputs<'a>(
     Ok(inputs)
 }
 
+/// How a file begins that stands for another one which Git LFS keeps elsewhere (git-lfs.com/spec/v1).
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+/// Refuses files whose content is not in the repository.
+///
+/// # Errors
+/// The first pointer of Git LFS.
+pub fn refuse_pointers(contents: &BTreeMap<String, Vec<u8>>) -> Result<(), RenderError> {
+    match contents.iter().find(|(_, text)| text.starts_with(POINTER)) {
+        Some((file, _)) => Err(RenderError::Pointer(file.clone())),
+        None => Ok(()),
+    }
+}
+
 fn length(entry: &Entry) -> u64 {
     match entry {
         Entry::File { bytes, .. } => *bytes,

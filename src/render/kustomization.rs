@@ -187,7 +187,7 @@ fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
 
 /// Whether a list has the text of a document in place of its path.
 fn is_inline(text: &str) -> bool {
-    text.contains('\n') || text.trim_start().starts_with('{')
+    text.contains('\n') || text.contains(": ") || text.trim_start().starts_with('{')
 }
 
 /// Whether kustomize would take this for something to clone or to download.

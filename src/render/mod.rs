@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use self::inputs::{Inputs, inputs};
+pub use self::inputs::{Inputs, inputs, refuse_pointers};
 pub use self::job::{first_difference, job, label};
 pub use self::secrets::{decrypt, may_be_encrypted};
 use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey};
@@ -46,6 +46,9 @@ pub enum RenderError {
     /// A symbolic link or submodule is in the way.
     #[error("{0}: symbolic links and submodules are not followed; put the file itself here")]
     NotAFile(String),
+    /// A file is kept by Git LFS.
+    #[error("{0}: this is a pointer of Git LFS, and what it points to is not fetched; keep the file itself in Git")]
+    Pointer(String),
     /// A file is not YAML that can be read.
     #[error("{file}:{line}:{column}: {message}")]
     Yaml {
@@ -421,6 +424,15 @@ mod tests {
             "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: b}",
             Ok(&["\"data\":{\"a\":\"Yg==\"}"]),
         );
+    }
+
+    #[test]
+    fn a_pointer_of_git_lfs_is_refused_by_its_path() {
+        let file = |text: &str| BTreeMap::from([("m/a.yaml".to_owned(), text.as_bytes().to_vec())]);
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        let refused = refuse_pointers(&file(pointer)).unwrap_err().to_string();
+        assert!(refused.starts_with("m/a.yaml: this is a pointer of Git LFS"), "{refused}");
+        assert_eq!(refuse_pointers(&file("version: https://git-lfs.github.com/spec/v1\n")), Ok(()));
     }
 
     #[test]

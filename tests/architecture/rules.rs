@@ -74,7 +74,7 @@ const NOT_PURE_CRATES: &[&str] =
     &["tracing", "rand", "getrandom", "kube", "git2", "axum", "tokio", "hyper", "futures", "notify"];
 
 /// The edges; none names another. `src/edge/mod.rs` and `outside.rs` put them together.
-const EDGES: &[&str] = &["git", "cluster", "measure", "notify", "server"];
+const EDGES: &[&str] = &["git", "cluster", "measure", "notify", "renderer", "server"];
 
 /// A client crate and the one place that names it. `cli` may, thinly.
 const CLIENTS: &[(&str, &str)] = &[("git2", "src/edge/git"), ("kube", "src/edge/cluster"), ("axum", "src/edge/server")];

@@ -110,6 +110,7 @@ async fn respond(request: Request<Incoming>, programs: &Programs, places: &Semap
     let Ok(_place) = places.acquire().await else { return response(StatusCode::SERVICE_UNAVAILABLE, Bytes::new()) };
     let begun = Instant::now();
     let answer = run(programs, &job).await.and_then(|output| wire::answer(&output).map_err(RenderFault::Refused));
+    let answer = answer.map_err(|fault| withheld(fault, job.is_secret));
     let (tool, path, ms) = (job.tool.name(), &job.path, begun.elapsed().as_millis() as u64);
     match answer {
         Ok(bytes) => {
@@ -124,6 +125,17 @@ async fn respond(request: Request<Incoming>, programs: &Programs, places: &Semap
             };
             response(status, fault.to_string().into())
         }
+    }
+}
+
+/// A tool may quote what it was given: its words are not passed on when that was decrypted.
+fn withheld(fault: RenderFault, is_secret: bool) -> RenderFault {
+    match fault {
+        RenderFault::Refused(_) if is_secret => RenderFault::Refused(
+            "it refuses, and its words are withheld, because files were decrypted for it: run it on your machine to read them"
+                .to_owned(),
+        ),
+        fault => fault,
     }
 }
 

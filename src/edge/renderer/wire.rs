@@ -24,6 +24,9 @@ struct Question {
     files: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     helm: Option<Helm>,
+    /// Whether some of the files were encrypted in Git.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_secret: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,7 +80,8 @@ pub(super) fn question(job: &RenderJob) -> Bytes {
         kube_version: helm.kube_version.clone(),
         api_versions: helm.api_versions.clone(),
     });
-    let question = Question { tool: job.tool.name().to_owned(), path: job.path.clone(), files, helm };
+    let question =
+        Question { tool: job.tool.name().to_owned(), path: job.path.clone(), files, helm, is_secret: job.is_secret };
     serde_json::to_vec(&question).expect("texts and lists of them are JSON").into()
 }
 
@@ -118,7 +122,8 @@ pub(super) fn job(bytes: &[u8]) -> Result<RenderJob, String> {
         kube_version: helm.kube_version,
         api_versions: helm.api_versions,
     });
-    Ok(RenderJob { tool, path: question.path, files: files.collect::<Result<_, String>>()?, helm, is_secret: true })
+    let (path, is_secret) = (question.path, question.is_secret);
+    Ok(RenderJob { tool, path, files: files.collect::<Result<_, String>>()?, helm, is_secret })
 }
 
 /// An answer as bytes.
