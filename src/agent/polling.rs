@@ -180,7 +180,8 @@ impl<W: World + 'static> Scheduler<W> {
         let now = self.context.world.now();
         if let Err(error) = result {
             self.source = Some(source);
-            self.poll_at = self.poll_at.min(RETRY.after(now)).max(self.busy_until);
+            // Never at once: what failed would fail again, as often as it can be tried.
+            self.poll_at = RETRY.after(now).max(self.busy_until);
             self.commit = None;
             // The commit may be remembered although no answer said so: what is, is read again.
             self.proven = None;
