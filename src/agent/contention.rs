@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::App;
 use crate::diff::{Cause, Change};
 use crate::model::{Millis, Notice, NoticeKind, Object, ObjectKey, Timestamp, WHOLE_OBJECT};
-use crate::stage::{Staged, differing};
+use crate::stage::{Staged, differing, is_deployment, waits_for_batches};
 
 /// A field that had to be put back so often within [`WITHIN`] is left alone for as long (S12: at most six writes an hour).
 const CORRECTIONS_MAX: usize = 6;
@@ -47,6 +47,12 @@ pub(super) fn note(app: &mut App, key: &ObjectKey, pointers: &[String], by: Opti
             let contended = Contended { by, until: WITHIN.after(now) };
             app.contended.entry(key.clone()).or_default().insert(pointer.clone(), contended);
         }
+    }
+    // What somebody did to pods, and what putting it right does to them, takes time that the Target is not to be judged by.
+    // Somebody who does not stop gains none.
+    let is_contended = app.contended.get(key).is_some_and(|fields| fields.values().any(|field| field.until > now));
+    if !is_contended && (is_deployment(key) || waits_for_batches(key)) {
+        app.history.attended_since = Some(now);
     }
 }
 
@@ -138,6 +144,26 @@ mod tests {
         check(&change(Cause::Drifted, &["/data/a"]), true, Some((6, "/data/a")));
         check(&change(Cause::Drifted, &[]), true, Some((6, WHOLE_OBJECT)));
         check(&change(Cause::Missing, &[]), true, Some((6, WHOLE_OBJECT)));
+    }
+
+    #[test]
+    fn time_that_corrections_of_pods_take_is_not_the_targets_until_somebody_does_not_stop() {
+        let moment = |second: i64| Timestamp::from_second(1000 + second).expect("in range");
+        let image = ["/spec/template/spec/containers/0/image".to_owned()];
+        for (group, kind, counts) in
+            [("apps", "Deployment", true), ("apps", "StatefulSet", true), ("", "Service", false)]
+        {
+            let key = ObjectKey::local(group, kind, "shop", "web");
+            let mut app = app();
+            let since: Vec<_> = (1..9)
+                .map(|second| {
+                    note(&mut app, &key, &image, None, moment(second));
+                    app.history.attended_since
+                })
+                .collect();
+            let last = |second: i64| counts.then(|| moment(second.min(5)));
+            assert_eq!(since, (1..9).map(last).collect::<Vec<_>>(), "{key}");
+        }
     }
 
     #[test]

@@ -13,8 +13,16 @@ use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
 
 /// Git is asked this often while a rollout is under way, when a revert may be awaited.
 const POLL_WHEN_ROLLING: Millis = Millis::from_seconds(1);
+/// How long after a revert Git is asked as often: somebody is about to commit a fix, or `git revert`.
+const REVERT_AWAITED: Millis = Millis::from_seconds(120);
 /// Polls that may fail in a row before apps say so: one lost connection is no news.
 const POLL_FAILURES_MAX: u32 = 3;
+
+/// Whether a gate shut on this app not long ago.
+fn awaits_revert(slot: &Slot, now: Timestamp) -> bool {
+    let record = slot.app.as_ref().and_then(|app| app.history.record.as_ref());
+    record.and_then(|record| record.last_revert_at).is_some_and(|at| !REVERT_AWAITED.has_passed(at, now))
+}
 
 /// Polls lie a tenth more or less apart than they should.
 const SPREAD: u64 = 10;
@@ -102,7 +110,8 @@ impl<W: World + 'static> Scheduler<W> {
     fn judge(&mut self, result: Result<Polled, SourceError>) {
         let now = self.context.world.now();
         let is_rolling = self.slots.values().any(|slot| slot.app.as_ref().is_none_or(|app| app.is_rolling()));
-        let pace = if is_rolling { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
+        let is_awaiting = is_rolling || self.slots.values().any(|slot| awaits_revert(slot, now));
+        let pace = if is_awaiting { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
         let seed = self.pace.spread;
         self.poll_at = spread(pace, seed, now).after(now);
         if !is_rolling {
