@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, RenderJob, RenderOutput, Revision, Timestamp};
+use crate::model::{
+    AppName, AppSigners, GroupKind, Millis, Object, ObjectKey, RenderJob, RenderOutput, Revision, Timestamp,
+};
 use crate::status::AppView;
 
 /// What the agent may ask of the outside.
@@ -333,6 +335,8 @@ pub enum Polled {
 pub struct Snapshot {
     /// What is followed, and its commit.
     pub revision: Revision,
+    /// Who may change which app.
+    pub signers: Arc<AppSigners>,
     /// All files.
     pub files: Arc<Files>,
     /// Paths that differ from the commit that the caller held; `None` when all may.

@@ -9,7 +9,8 @@ use super::sight::Trace;
 use super::{App, Context, recover, takeover};
 use crate::decide::notices;
 use crate::model::{
-    Body, Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release, RequestVerb,
+    AppName, Body, Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release,
+    RequestVerb,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::store;
@@ -257,13 +258,33 @@ pub(super) async fn keep_release<W: World>(context: &Context<W>, app: &App, dige
 }
 
 async fn parts<W: World>(context: &Context<W>, app: &App, digest: Option<Digest>) -> Result<Vec<Object>, ApiError> {
-    let namespace = Some(context.namespace.clone());
+    let mut parts = all_parts(&*context.world, &context.namespace, &context.owner, &app.name).await?;
+    parts.retain(|part| digest.is_none() || store::release::digest_of(part) == digest);
+    Ok(parts)
+}
+
+/// The parts of all kept Releases of an app.
+async fn all_parts<W: World>(world: &W, namespace: &str, owner: &str, app: &AppName) -> Result<Vec<Object>, ApiError> {
+    let namespace = Some(namespace.to_owned());
     let scope = Scope { kind: GroupKind::new("", "Secret"), version: "v1".to_owned(), namespace };
-    let listed = context.world.list(&scope, &store::release::selector(&context.owner, &app.name)).await?;
-    let wanted = |part: &Object| {
-        store::release::digest_of(part).is_some_and(|found| digest.is_none_or(|digest| digest == found))
+    let listed = world.list(&scope, &store::release::selector(owner, app)).await?;
+    Ok(listed.items.into_iter().filter(|part| store::release::digest_of(part).is_some()).collect())
+}
+
+/// The Release of an app that was kept last.
+pub(super) async fn newest<W: World>(
+    world: &W,
+    namespace: &str,
+    owner: &str,
+    app: &AppName,
+) -> Result<Option<Release>, ApiError> {
+    let mut parts = all_parts(world, namespace, owner, app).await?;
+    let kept_at = |part: &Object| part.text("/metadata/creationTimestamp").unwrap_or_default().to_owned();
+    let Some(newest) = parts.iter().max_by_key(|part| kept_at(part)).and_then(store::release::digest_of) else {
+        return Ok(None);
     };
-    Ok(listed.items.into_iter().filter(wanted).collect())
+    parts.retain(|part| store::release::digest_of(part) == Some(newest));
+    store::release::restore(&parts).map(Some).map_err(|error| ApiError::Invalid(error.to_string()))
 }
 
 /// The digests of an app's kept Releases.

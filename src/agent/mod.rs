@@ -8,6 +8,7 @@ mod contention;
 mod election;
 mod event;
 mod execute;
+mod guard;
 mod keep;
 mod neighbours;
 mod observed;

@@ -1,30 +1,34 @@
 //! The newest commit that was acted on, kept in a ConfigMap: no older history is acted on later (S6).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Context;
-use crate::model::{Millis, Object, ObjectKey, Revision};
-use crate::store;
+use super::guard::Vouched;
+use crate::model::{Millis, Object, Revision};
+use crate::store::source;
 use crate::world::{ApiError, ApplyOptions, World};
-
-/// The ConfigMap that holds it. Deleting it accepts whatever history Git has.
-pub(super) const SOURCE_MAP: &str = "tidegate-source";
-
-/// Where it is.
-pub(super) fn key(namespace: &str) -> ObjectKey {
-    ObjectKey::local("", "ConfigMap", namespace, SOURCE_MAP)
-}
 
 /// The commit that was observed last, when there is one. That it could not be read is not that there is none: a history
 /// that was rewritten would be followed (S6).
 pub(super) async fn recall<W: World>(context: &Context<W>) -> Result<Option<String>, ApiError> {
-    let object = context.world.get(&key(&context.namespace), "v1").await?;
-    Ok(object.and_then(|object| object.text("/data/commit").map(str::to_owned)))
+    let object = context.world.get(&source::key(&context.namespace), "v1").await?;
+    Ok(object.and_then(|object| source::commit(&object).map(str::to_owned)))
 }
 
-/// Whether somebody deleted the ConfigMap, and with it accepted a history that was rewritten.
-pub(super) async fn is_accepted<W: World>(context: &Context<W>) -> bool {
-    matches!(context.world.get(&key(&context.namespace), "v1").await, Ok(None))
+/// What guarded apps may declare under whatever head, as far as it is remembered.
+pub(super) async fn vouched<W: World>(context: &Context<W>) -> Result<Vouched, ApiError> {
+    let object = context.world.get(&source::key(&context.namespace), "v1").await?;
+    Ok(object.map(|object| source::vouched(&object)).unwrap_or_default())
+}
+
+/// What a history has to descend from after it was found rewritten: still `proven`, unless somebody accepted another commit
+/// in its place, or deleted the ConfigMap and so accepted whatever there is.
+pub(super) async fn accepted<W: World>(context: &Context<W>, proven: String) -> Option<String> {
+    match context.world.get(&source::key(&context.namespace), "v1").await {
+        Ok(None) => None,
+        Ok(Some(map)) => Some(source::accepted(&map).map_or(proven, str::to_owned)),
+        Err(_) => Some(proven),
+    }
 }
 
 /// Tries to write before a commit waits for the next poll.
@@ -38,12 +42,13 @@ const RETRY: Millis = Millis(500);
 pub(super) async fn remember<W: World>(
     context: &Context<W>,
     revision: &Revision,
+    vouched: &Vouched,
     proven: Option<&str>,
 ) -> Result<(), ApiError> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match write(context, revision, proven).await {
+        match write(context, revision, vouched, proven).await {
             Ok(()) => return Ok(()),
             Err(error) if (error.is_transient() || error == ApiError::AlreadyExists) && tries < TRIES_MAX => {
                 tracing::warn!(%error, "the observed commit was not remembered; trying again");
@@ -54,17 +59,21 @@ pub(super) async fn remember<W: World>(
     }
 }
 
-async fn write<W: World>(context: &Context<W>, revision: &Revision, proven: Option<&str>) -> Result<(), ApiError> {
-    let mut body = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": SOURCE_MAP, "namespace": context.namespace,
-            "labels": {store::MANAGED_BY_LABEL: store::MANAGED_BY, store::OWNER_LABEL: context.owner}},
-        "data": {"branch": revision.branch, "commit": revision.commit}});
-    let object = |body: Value| Object { key: key(&context.namespace), version: "v1".to_owned(), body: body.into() };
-    let Some(known) = context.world.get(&key(&context.namespace), "v1").await? else {
+async fn write<W: World>(
+    context: &Context<W>,
+    revision: &Revision,
+    vouched: &Vouched,
+    proven: Option<&str>,
+) -> Result<(), ApiError> {
+    let key = source::key(&context.namespace);
+    let mut body = source::write(&context.namespace, &context.owner, revision, vouched);
+    let object = |body: Value| Object { key: key.clone(), version: "v1".to_owned(), body: body.into() };
+    let Some(known) = context.world.get(&key, "v1").await? else {
         return context.world.create(&object(body)).await.map(drop);
     };
-    match known.text("/data/commit") {
-        Some(commit) if commit == revision.commit => return Ok(()),
+    match source::commit(&known) {
+        Some(commit) if commit == revision.commit && source::vouched(&known) == *vouched => return Ok(()),
+        Some(commit) if commit == revision.commit => {}
         Some(commit) if proven.is_some_and(|proven| proven != commit) => {
             return Err(ApiError::Forbidden(format!("another agent has remembered commit {commit} meanwhile")));
         }

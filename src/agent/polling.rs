@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::event::Done;
 use super::schedule::{RETRY, Scheduler, Slot};
 use super::source::{Reading, Source, read};
-use super::{App, observed};
+use super::{App, Context, observed};
 use crate::model::{Declared, Millis, Timestamp};
 use crate::mutants::{Mutant, is_planted};
+use crate::store::source::SOURCE_MAP;
 use crate::telemetry::PollOutcome;
 use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
 
@@ -55,10 +56,8 @@ impl<W: World + 'static> Scheduler<W> {
         let (known, proven, is_diverged) = (self.commit.clone(), self.proven.clone(), self.is_diverged);
         self.work.push(Box::pin(async move {
             let proven = match proven {
-                Some(proven) => {
-                    let is_accepted = is_diverged && observed::is_accepted(&context).await;
-                    Some(proven).filter(|_| !is_accepted)
-                }
+                Some(proven) if is_diverged => observed::accepted(&context, proven).await,
+                Some(proven) => Some(proven),
                 // The first of this term.
                 None => match observed::recall(&context).await {
                     Ok(proven) => proven,
@@ -80,21 +79,14 @@ impl<W: World + 'static> Scheduler<W> {
             let reading = Reading {
                 world: &*context.world,
                 kinds: &kinds,
+                namespace: &context.namespace,
+                owner: &context.owner,
                 secret_key: &context.secret_key,
                 telemetry: &context.telemetry,
                 path: &path,
                 known: &known,
             };
-            let mut result = read(&mut source, &reading, snapshot.as_ref()).await.map_err(|error| error.to_string());
-            if let (Ok(()), Some(snapshot)) = (&result, &snapshot)
-                && let Err(error) = observed::remember(&context, &snapshot.revision, proven.as_deref()).await
-            {
-                let map = observed::SOURCE_MAP;
-                result = Err(format!(
-                    "commit {} cannot be remembered in ConfigMap {map}, so nothing of it is applied: {error}",
-                    snapshot.revision.short()
-                ));
-            }
+            let result = read_and_remember(&context, &mut source, &reading, snapshot.as_ref(), proven.as_deref()).await;
             Done::Read(source, result)
         }));
     }
@@ -128,10 +120,8 @@ impl<W: World + 'static> Scheduler<W> {
                     let commit = &snapshot.revision.commit;
                     let reason = format!(
                         "the history of branch {} was rewritten: commit {commit} does not descend from the last one that was seen; \
-                         nothing is applied until `kubectl -n {} delete configmap {}` accepts it",
-                        self.pace.branch,
-                        self.context.namespace,
-                        observed::SOURCE_MAP
+                         nothing is applied until `tidegate resume --accept-history {commit} -n {}` accepts it",
+                        self.pace.branch, self.context.namespace
                     );
                     return self.source_failed(reason, true);
                 }
@@ -226,6 +216,31 @@ impl<W: World + 'static> Scheduler<W> {
             }
         }
     }
+}
+
+/// Reads a commit, and remembers it before anything acts on it.
+async fn read_and_remember<W: World>(
+    context: &Context<W>,
+    source: &mut Source,
+    reading: &Reading<'_, W>,
+    snapshot: Option<&Snapshot>,
+    proven: Option<&str>,
+) -> Result<(), String> {
+    let is_first = source.revision.is_none() && snapshot.is_some_and(|snapshot| !snapshot.signers.rules.is_empty());
+    if is_first {
+        let read = observed::vouched(context).await;
+        source.vouched =
+            read.map_err(|error| format!("who vouched for what cannot be read from ConfigMap {SOURCE_MAP}: {error}"))?;
+    }
+    let before = source.vouched.clone();
+    read(source, reading, snapshot).await.map_err(|error| error.to_string())?;
+    let Some(revision) = source.revision.as_ref().filter(|_| snapshot.is_some() || source.vouched != before) else {
+        return Ok(());
+    };
+    observed::remember(context, revision, &source.vouched, proven).await.map_err(|error| {
+        let short = revision.short();
+        format!("commit {short} cannot be remembered in ConfigMap {SOURCE_MAP}, so nothing of it is applied: {error}")
+    })
 }
 
 #[cfg(test)]

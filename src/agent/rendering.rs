@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::keep;
 use super::source::{Entered, Reading};
 use crate::model::{
     Application, Declared, Digest, Object, ObjectKey, Release, ReleaseRef, Revision, SubstituteKind, Tool,
 };
 use crate::render::{
-    Inputs, RenderError, decrypt, first_difference, inputs, job, label, may_be_encrypted, refuse_pointers, render,
+    Inputs, RenderError, Unsettled, decrypt, first_difference, inputs, job, label, may_be_encrypted, refuse_pointers,
+    render, settle,
 };
 use crate::sops::Keys;
 use crate::store::digest::digest;
@@ -74,6 +76,7 @@ pub(super) async fn enter<W: World>(
                 RenderError::UnknownKind { .. }
                 | RenderError::Encrypted { .. }
                 | RenderError::Keys(_)
+                | RenderError::NoFirst { .. }
                 | RenderError::NoVariables { .. } => true,
                 RenderError::Tool { fault, .. } => matches!(fault, RenderFault::Unavailable(_)),
                 _ => false,
@@ -109,7 +112,9 @@ async fn attempt<W: World>(
     refuse_pointers(&contents)?;
     let is_secret = decrypt_all(reading, &mut contents).await?;
     reading.telemetry.rendered();
-    let objects = objects(reading, filled, found.tool, contents, is_secret).await?;
+    let objects =
+        objects(reading, filled, found.tool, contents, is_secret, before.and_then(|entered| entered.release.as_ref()))
+            .await?;
     let reference = ReleaseRef {
         digest: digest(&objects, reading.secret_key),
         attempt: application.attempt,
@@ -232,13 +237,14 @@ fn entries(kind: SubstituteKind, object: &Object) -> BTreeMap<String, String> {
     data.filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
 }
 
-/// Renders, by a tool where one is needed.
+/// Renders, by a tool where one is needed; `before` is what it rendered to before in this process.
 async fn objects<W: World>(
     reading: &Reading<'_, W>,
     application: &Application,
     tool: Tool,
     contents: Contents,
     is_secret: bool,
+    before: Option<&Arc<Release>>,
 ) -> Result<BTreeMap<ObjectKey, Object>, Failure> {
     let label = label(application, tool);
     if tool == Tool::Plain {
@@ -251,12 +257,23 @@ async fn objects<W: World>(
     let output = output.map_err(|fault| RenderError::Tool { label: label.clone(), fault })?;
     let read = |text: Vec<u8>| render(application, &Contents::from([(label.clone(), text)]), reading.kinds);
     let objects = read(output.text)?;
-    if let Some(second) = output.second
-        && let Some((key, field)) = first_difference(&objects, &read(second)?)
-    {
+    let Some(second) = output.second.map(read).transpose()? else { return Ok(objects) };
+    let Some((key, field)) = first_difference(&objects, &second) else { return Ok(objects) };
+    if !application.source.helm.keeps_random {
         return Err(RenderError::Random { label, key: key.to_string(), field }.into());
     }
-    Ok(objects)
+    let first = match before {
+        Some(before) => Some(Arc::clone(before)),
+        None => {
+            let kept = keep::newest(reading.world, reading.namespace, reading.owner, &application.name).await;
+            kept.map_err(|error| RenderError::NoFirst { label: label.clone(), problem: error.to_string() })?
+                .map(Arc::new)
+        }
+    };
+    settle(objects, &second, first.as_ref().map(|release| &release.objects)).map_err(|unsettled| {
+        let Unsettled { key, field, reason } = unsettled;
+        RenderError::Unsettled { label, key, field, reason }.into()
+    })
 }
 
 /// Hash over what rendering reads: blobs by path, images, namespace, what the tool is told.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::guard::{Vouched, guard};
 use super::rendering::{Followed, enter};
 use crate::declare::{Made, ParsedFile, assemble, is_candidate, parse_file};
-use crate::model::{AppName, Application, Declared, Deletion, Digest, Release, Revision};
+use crate::model::{AppName, AppSigners, Application, Declared, Deletion, Digest, Release, Revision};
 use crate::mutants::{Mutant, is_planted};
 use crate::telemetry::Telemetry;
 use crate::world::{BlobId, Entry, Files, Kinds, Snapshot, SourceError, World};
@@ -29,6 +30,10 @@ const REMOVED_PERCENT_MAX: usize = 20;
 pub(super) struct Source {
     /// The commit that this is of.
     pub(super) revision: Option<Revision>,
+    /// Who may change which app.
+    pub(super) signers: Arc<AppSigners>,
+    /// What guarded apps may declare under whatever head.
+    pub(super) vouched: Vouched,
     files: Arc<Files>,
     parsed: BTreeMap<String, (BlobId, Option<Arc<ParsedFile>>)>,
     /// Apps that were put together from several documents, to be used again.
@@ -70,6 +75,10 @@ pub(super) struct Reading<'a, W> {
     pub(super) world: &'a W,
     /// What the API server knows.
     pub(super) kinds: &'a Kinds,
+    /// The namespace in which Releases are kept, for values that stay as they were first.
+    pub(super) namespace: &'a str,
+    /// Whose Releases those are.
+    pub(super) owner: &'a str,
     /// Keys the HMAC of Secret values in digests.
     pub(super) secret_key: &'a [u8; 32],
     /// Counts renders.
@@ -89,6 +98,7 @@ pub(super) async fn read<W: World>(
     if let Some(snapshot) = snapshot {
         source.files = Arc::clone(&snapshot.files);
         source.revision = Some(snapshot.revision.clone());
+        source.signers = Arc::clone(&snapshot.signers);
     }
     let Some(revision) = source.revision.clone() else { return Ok(()) };
     parse(source, reading).await?;
@@ -126,6 +136,7 @@ pub(super) async fn read<W: World>(
     source.may_be_retried = source.apps.values().any(|entered| entered.may_be_retried);
     let names = before.keys().chain(known.keys()).cloned().collect::<BTreeSet<_>>();
     remove(source, reading, &before, &names, &revision);
+    guard(source, &before, &revision);
     let differs = |name: &&AppName| {
         before.get(*name).map(|entered| &entered.declared) != source.apps.get(*name).map(|entered| &entered.declared)
     };
@@ -193,7 +204,8 @@ fn application(declared: &Declared) -> Option<&Arc<Application>> {
     }
 }
 
-fn broken(before: Option<&Entered>, revision: &Revision, reason: String) -> Entered {
+/// An app of which nothing new is known, and why.
+pub(super) fn broken(before: Option<&Entered>, revision: &Revision, reason: String) -> Entered {
     let last = before.and_then(|entered| application(&entered.declared)).cloned();
     let declared = Declared::Broken { last, revision: Some(revision.clone()), reason };
     Entered::bare(declared)

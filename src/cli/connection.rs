@@ -1,4 +1,4 @@
-//! The way to the Application resources: the caller's kubeconfig, hence the caller's rights.
+//! The way to the agent's resources: the caller's kubeconfig, hence the caller's rights.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use crate::model::{ClusterName, Object};
-use crate::store::{GROUP, PLURAL, REQUEST_ANNOTATION, VERSION};
+use crate::store::{GROUP, PLURAL, REQUEST_ANNOTATION, VERSION, source};
 
 /// Time that the API server has for one answer; `kubectl` users give up about then.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,15 +98,36 @@ impl Connection {
         self.object(app, body)
     }
 
+    /// The ConfigMap in which the agent remembers the commit that it acted on last; `None` when there is none.
+    pub(super) async fn source(&self) -> anyhow::Result<Option<Object>> {
+        let body = self.request(Method::GET, self.source_path(), None).await?;
+        Ok(body.map(|body| Object::from_value(&ClusterName::local(), body)).transpose()?)
+    }
+
+    /// Annotates that ConfigMap if it still is as it was read; `None` when it is gone.
+    pub(super) async fn annotate_source(&self, read: &Object, name: &str, value: &str) -> anyhow::Result<Option<()>> {
+        let metadata = json!({ "annotations": { name: value }, "resourceVersion": read.resource_version() });
+        let patch = json!({ "metadata": metadata });
+        Ok(self.request(Method::PATCH, self.source_path(), Some(&patch)).await?.map(drop))
+    }
+
+    fn source_path(&self) -> String {
+        format!("/api/v1/namespaces/{}/configmaps/{}", self.namespace, source::SOURCE_MAP)
+    }
+
     fn object(&self, app: &str, body: Option<Value>) -> anyhow::Result<Object> {
         let body = body.ok_or_else(|| anyhow!("no Application `{app}` in namespace `{}`", self.namespace))?;
         Ok(Object::from_value(&ClusterName::local(), body)?)
     }
 
-    /// One request; `None` when what it names does not exist.
+    /// One request about Applications; `None` when what it names does not exist.
     async fn send(&self, method: Method, app: &str, patch: Option<&Value>) -> anyhow::Result<Option<Value>> {
         let collection = format!("/apis/{GROUP}/{VERSION}/namespaces/{}/{PLURAL}", self.namespace);
         let path = if app.is_empty() { collection } else { format!("{collection}/{app}") };
+        self.request(method, path, patch).await
+    }
+
+    async fn request(&self, method: Method, path: String, patch: Option<&Value>) -> anyhow::Result<Option<Value>> {
         let request = Request::builder()
             .method(method)
             .uri(path)

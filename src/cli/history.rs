@@ -86,7 +86,7 @@ mod tests {
                 digest: Digest([1; 32]),
                 attempt: 0,
                 version: format!("1.{id}"),
-                revision: Revision { branch: "main".to_owned(), commit: "ab".repeat(20) },
+                revision: Revision { branch: "main".to_owned(), commit: "ab".repeat(20), signer: None },
             },
             started_at: at(0),
             ended_at: at(60),

@@ -22,6 +22,7 @@ mod output;
 mod render;
 mod rendering;
 mod request;
+mod resume;
 pub mod schema;
 mod simulate;
 mod status;
@@ -78,6 +79,8 @@ enum Command {
     Rollback(request::RequestArgs),
     /// Let a quarantined Release try again
     Retry(request::RequestArgs),
+    /// Go on after the history in Git was rewritten
+    Resume(resume::ResumeArgs),
 }
 
 /// It worked, and the answer is yes.
@@ -108,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Abort(arguments) => once(request::run("abort", &arguments)),
         Command::Rollback(arguments) => once(request::run("rollback", &arguments)),
         Command::Retry(arguments) => once(request::run("retry", &arguments)),
+        Command::Resume(arguments) => once(resume::run(&arguments)),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         output::complain(&format!("error: {error:#}"));
@@ -163,6 +167,9 @@ mod tests {
             ("tidegate demo --fast", true),
             ("tidegate simulate manifests --app web --ready-after 500ms --fail-at 2 --ascii", true),
             ("tidegate simulate manifests --width 10", false),
+            ("tidegate resume --accept-history 0123456789012345678901234567890123456789 -n delivery", true),
+            ("tidegate resume --accept-history main", false),
+            ("tidegate resume", false),
             ("tidegate dance", false),
         ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).is_ok(), is_valid, "{line}");

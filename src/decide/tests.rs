@@ -36,7 +36,7 @@ struct Case {
 }
 
 fn reference(version: u8) -> ReleaseRef {
-    let revision = Revision { branch: "main".to_owned(), commit: format!("{version:040}") };
+    let revision = Revision { branch: "main".to_owned(), commit: format!("{version:040}"), signer: None };
     ReleaseRef { digest: Digest([version; 32]), attempt: 0, version: version.to_string(), revision }
 }
 

@@ -258,7 +258,7 @@ pub(super) mod tests {
                 digest: Digest([1; 32]),
                 attempt: 0,
                 version: "1".to_owned(),
-                revision: Revision { branch: "main".to_owned(), commit: "0".repeat(40) },
+                revision: Revision { branch: "main".to_owned(), commit: "0".repeat(40), signer: None },
             },
             lane: Lane::Waves,
             plan,

@@ -197,7 +197,7 @@ mod tests {
             digest: Digest([0; 32]),
             attempt: 0,
             version: String::new(),
-            revision: Revision { branch: String::new(), commit: String::new() },
+            revision: Revision { branch: String::new(), commit: String::new(), signer: None },
         };
         let objects = objects.iter().map(|object| (object.key.clone(), object.clone())).collect();
         let release = Release { app: AppName::from("app"), reference, objects };

@@ -20,6 +20,7 @@ pub mod release;
 pub mod rendering;
 pub mod revision;
 pub mod rollout;
+pub mod signers;
 pub mod switches;
 
 pub use action::{Action, Notice, NoticeKind, Outcome};
@@ -41,6 +42,7 @@ pub use release::{Digest, Release, ReleaseRef};
 pub use rendering::{HelmJob, HelmSource, Parameter, RemoteChart, RenderJob, RenderOutput, Tool};
 pub use revision::Revision;
 pub use rollout::{Lane, Position, RevertReason, Rollout, WaveRecord};
+pub use signers::{AppSigner, AppSigners};
 
 /// A moment. Pure code receives it as an argument and never asks for it.
 pub type Timestamp = jiff::Timestamp;

@@ -40,6 +40,8 @@ pub struct HelmSource {
     pub chart: Option<RemoteChart>,
     /// Whether the definitions in the chart's `crds` folder are left out.
     pub skips_crds: bool,
+    /// Whether values that the chart makes up anew each time stay as they were first; refused otherwise.
+    pub keeps_random: bool,
 }
 
 /// One value by its path, as `helm --set` has it.

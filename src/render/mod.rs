@@ -11,6 +11,7 @@ mod images;
 mod inputs;
 mod job;
 mod kustomization;
+mod random;
 mod secrets;
 pub mod variables;
 mod yaml;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use self::inputs::{Inputs, inputs, refuse_pointers};
 pub use self::job::{first_difference, job, label};
+pub use self::random::{Unsettled, settle};
 pub use self::secrets::{decrypt, may_be_encrypted};
 use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey};
 use crate::sops::SopsError;
@@ -154,7 +156,7 @@ pub enum RenderError {
     },
     /// Each rendering gives something else.
     #[error(
-        "{label}: {key} has another `{field}` each time it is rendered, so that each look would be a new Release; give the chart a fixed value for it"
+        "{label}: {key} has another `{field}` each time it is rendered, so that each look would be a new Release; give the chart a fixed value for it, or say `random: keep` in spec.source.helm to keep the first one"
     )]
     Random {
         /// What was run.
@@ -163,6 +165,26 @@ pub enum RenderError {
         key: String,
         /// The field.
         field: String,
+    },
+    /// A field is random, and cannot be kept as it was.
+    #[error("{label}: {key} has another `{field}` each time it is rendered: {reason}")]
+    Unsettled {
+        /// What was run.
+        label: String,
+        /// The object.
+        key: String,
+        /// The field.
+        field: String,
+        /// Why it cannot be kept.
+        reason: &'static str,
+    },
+    /// What the first values were is kept in the cluster, and cannot be read just now.
+    #[error("{label}: the Release whose random values are to be kept cannot be read: {problem}")]
+    NoFirst {
+        /// What was run.
+        label: String,
+        /// Why.
+        problem: String,
     },
 }
 

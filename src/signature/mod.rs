@@ -4,6 +4,7 @@
 //! why and what to do. It judges the bytes that were signed, and nothing that another program made of them. The time of a
 //! signature is what its maker claims, as for Git: keys are taken away by taking them out of the folder.
 
+mod applications;
 mod open_pgp;
 mod split;
 mod ssh;
@@ -15,6 +16,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::AppSigners;
 use split::Split;
 
 /// Bytes of an object that is looked at: a commit message of a megabyte is none.
@@ -136,10 +138,11 @@ pub struct SignaturePolicy {
     open_pgp: open_pgp::Keyring,
     ssh: ssh::AllowedSigners,
     x509: x509::Authorities,
+    applications: AppSigners,
 }
 
 impl SignaturePolicy {
-    /// Reads the files of a folder: `*.asc`, `allowed_signers`, `ca.crt`, `identities`. Names that begin with a dot are none
+    /// Reads the files of a folder: `*.asc`, `allowed_signers`, `ca.crt`, `identities`, `applications`. Names that begin with a dot are none
     /// of ours: a mounted ConfigMap has some.
     ///
     /// # Errors
@@ -161,8 +164,16 @@ impl SignaturePolicy {
                 }
                 "ca.crt" => policy.x509.read(text).map_err(&wrong)?,
                 "identities" => policy.x509.restrict(text),
+                "applications" => {
+                    policy.applications = applications::parse(text)
+                        .map_err(|(line, problem)| PolicyError { file: format!("{file}, line {line}"), problem })?;
+                }
                 name if name.ends_with(".asc") => policy.open_pgp.add(text).map_err(&wrong)?,
-                _ => return Err(wrong("not a file of keys: they are *.asc, allowed_signers, ca.crt and identities")),
+                _ => {
+                    let problem =
+                        "not a file of keys: they are *.asc, allowed_signers, ca.crt, identities and applications";
+                    return Err(wrong(problem));
+                }
             }
         }
         if policy.x509.is_restricted() && policy.x509.is_empty() {
@@ -174,6 +185,12 @@ impl SignaturePolicy {
             return Err(PolicyError { file: "the folder of keys".to_owned(), problem: problem.to_owned() });
         }
         Ok(policy)
+    }
+
+    /// Who of them may change which app.
+    #[must_use]
+    pub fn applications(&self) -> &AppSigners {
+        &self.applications
     }
 }
 

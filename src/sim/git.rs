@@ -101,7 +101,8 @@ impl Git {
         };
         let node = &self.nodes[head];
         Ok(Polled::Moved(Snapshot {
-            revision: Revision { branch: BRANCH.to_owned(), commit },
+            revision: Revision { branch: BRANCH.to_owned(), commit, signer: None },
+            signers: Arc::default(),
             files: Arc::clone(&node.files),
             changed: None,
             ancestry,

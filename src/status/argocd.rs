@@ -102,7 +102,7 @@ fn source(view: &AppView) -> Source {
         repository: view.repository.clone(),
         // Argo CD calls the root of a repository a dot.
         path: if declared.is_some() && path.is_empty() { ".".to_owned() } else { path },
-        target_revision: view.revision.as_ref().map(|revision| revision.branch.clone()).unwrap_or_default(),
+        target_revision: view.revision.as_ref().map(|revision| revision.followed().to_owned()).unwrap_or_default(),
         directory: declared
             .filter(|source| source.is_recursive)
             .map(|_| Directory { recurse: true, jsonnet: Empty {} }),

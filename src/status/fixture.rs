@@ -31,7 +31,7 @@ pub(crate) fn release(version: &str, number: u8) -> ReleaseRef {
         digest: Digest([number; 32]),
         attempt: 0,
         version: version.to_owned(),
-        revision: Revision { branch: "main".to_owned(), commit: commit(digit) },
+        revision: Revision { branch: "main".to_owned(), commit: commit(digit), signer: None },
     }
 }
 

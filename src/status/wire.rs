@@ -35,6 +35,8 @@ pub(super) struct Version {
     pub(super) commit: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) branch: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signer: Option<String>,
     pub(super) attempt: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
@@ -71,6 +73,7 @@ pub(super) fn version(release: &ReleaseRef) -> Version {
         digest: release.digest.to_string(),
         commit: release.revision.commit.clone(),
         branch: release.revision.branch.clone(),
+        signer: release.revision.signer.clone(),
         attempt: release.attempt,
         reason: None,
         at: None,
@@ -85,6 +88,7 @@ pub(super) fn refused(view: &AppView, held: &Quarantined) -> Version {
         digest: held.digest.to_string(),
         commit: revision.map(|revision| revision.commit.clone()).unwrap_or_default(),
         branch: revision.map(|revision| revision.branch.clone()).unwrap_or_default(),
+        signer: revision.and_then(|revision| revision.signer.clone()),
         attempt: held.attempt,
         reason: Some(held.reason.clone()),
         at: Some(seconds(held.at)),

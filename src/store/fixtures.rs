@@ -22,7 +22,7 @@ pub(super) fn release(seed: u8) -> ReleaseRef {
         digest: digest(seed),
         attempt: u32::from(seed),
         version: format!("1.{seed}.0"),
-        revision: Revision { branch: "release/next".to_owned(), commit: format!("{seed:040x}") },
+        revision: Revision { branch: "release/next".to_owned(), commit: format!("{seed:040x}"), signer: None },
     }
 }
 

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod notice;
 mod record;
 pub mod release;
+pub mod source;
 mod wire;
 
 use std::fmt::Write;

@@ -50,7 +50,7 @@ wire_struct!(Record {
 
 wire_struct!(ReleaseRef { digest: "digest", attempt: "attempt", version: "version", revision: "revision" });
 
-wire_struct!(Revision { branch: "branch", commit: "commit" });
+wire_struct!(Revision { branch: "branch", commit: "commit" } later { signer: "signer" });
 
 wire_struct!(Quarantined { digest: "digest", attempt: "attempt", version: "version", reason: "reason", at: "at" });
 

@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("expression", &[]),
     ("model", &["expression"]),
     ("mutants", &[]),
-    ("signature", &[]),
+    ("signature", &["model"]),
     ("sops", &[]),
     ("status", &["model"]),
     ("world", &["model", "status"]),

@@ -231,7 +231,7 @@ fn a_dead_git_server_stops_nothing_that_is_under_way() {
 }
 
 #[test]
-fn a_rewritten_history_is_not_followed_back() {
+fn a_rewritten_history_is_followed_when_somebody_accepts_it_and_that_once() {
     let story = Story::begin_with("rewritten", &pruned());
     let first = story.repo.head();
     story.repo.bump("web", "1.1.0");
@@ -239,9 +239,24 @@ fn a_rewritten_history_is_not_followed_back() {
     let start = story.mark();
 
     story.repo.force_push_back_to(&first);
-    story.wait_app("web", "stops and says why", |app| !app.is_settled() && app.why().contains("history"));
+    let accepts = format!("tidegate resume --accept-history {first}");
+    story.wait_app("web", "stops and says why", |app| !app.is_settled() && app.why().contains(&accepts));
     story.agent().await_polls();
     story.observer.log().assert_untouched(start, "1.1.0");
+
+    // Somebody's word lets it go on, for this once.
+    let (out, error, code) = story.tidegate(&format!("resume --accept-history {first}"));
+    assert_eq!((error.as_str(), code), ("", 0), "{out}");
+    assert!(out.contains("accepted the history"), "{out}");
+    story.wait_settled("web", "1.0.0");
+    story.repo.bump("web", "1.2.0");
+    story.wait_settled("web", "1.2.0");
+    let start = story.mark();
+    story.repo.force_push_back_to(&first);
+    story.wait_app("web", "stops again", |app| !app.is_settled() && app.why().contains(&accepts));
+    story.agent().restart();
+    story.agent().await_polls();
+    story.observer.log().assert_untouched(start, "1.2.0");
 }
 
 #[test]

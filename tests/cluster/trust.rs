@@ -67,6 +67,59 @@ fn a_head_that_nobody_known_signed_is_not_applied_and_says_why() {
     story.wait_settled("web", "1.2.0");
 }
 
+#[test]
+fn an_app_changes_only_by_those_who_may_change_it_and_others_do_not_hold_it_up() {
+    let mut story = Story::begin("guarded");
+    let ada = signing(&story, "ada");
+    AppFixture::new("web").replicas(2).write(&story.repo, &story.namespace);
+    AppFixture::new("api").replicas(2).write(&story.repo, &story.namespace);
+    story.repo.commit_and_push("signed by ada");
+    let bob = signing(&story, "bob");
+    let signers = format!("{ada}{bob}");
+    let guarded = "# who may change what\nweb ada@example.com\n";
+    story.repo.git(&["config", "user.signingkey", &story.folder().join("ada.pub").display().to_string()]);
+    start_with(&mut story, "--verify-keys", &[("allowed_signers", &signers), ("applications", guarded)]);
+    story.wait_settled("web", "1.0.0");
+    story.wait_settled("api", "1.0.0");
+    let view = story.agent().get("/apis/tidegate.dev/v1/applications/web/rollout").1;
+    assert!(view.to_string().contains(r#""signer":"ada@example.com""#), "{view}");
+
+    // Bob may change api, and web stays Synced under his heads.
+    story.repo.git(&["config", "user.signingkey", &story.folder().join("bob.pub").display().to_string()]);
+    story.repo.bump("api", "1.1.0");
+    story.wait_settled("api", "1.1.0");
+    story.wait_settled("web", "1.0.0");
+    let start = story.mark();
+    // He may not change web: neither what it runs, nor how, nor take it out.
+    let refused = |story: &Story| {
+        story.wait_app("web", "says who may change it", |app| {
+            app.phase() == "SourceFailed"
+                && app.why().contains("signed by bob@example.com")
+                && app.why().contains("web is changed only by ada@example.com")
+                && app.effective("version") == "1.0.0"
+        });
+    };
+    story.repo.bump("web", "1.1.0");
+    refused(&story);
+    story.agent().restart();
+    refused(&story);
+    story.repo.edit("apps/web.yaml", "  version: 1.1.0", "  version: 1.0.0\n  sync: {prune: true}");
+    story.repo.commit_and_push("prunes from now on");
+    refused(&story);
+    story.repo.remove("apps/web.yaml");
+    story.repo.commit_and_push("web leaves");
+    refused(&story);
+    story.observer.log().assert_untouched(start, "1.0.0");
+    // As it was vouched for it is fine, whoever puts it back.
+    story.repo.git(&["checkout", "HEAD~3", "--", "apps/web.yaml"]);
+    story.repo.commit_and_push("web as it was");
+    story.wait_settled("web", "1.0.0");
+    // And Ada changes it.
+    story.repo.git(&["config", "user.signingkey", &story.folder().join("ada.pub").display().to_string()]);
+    story.repo.bump("web", "1.2.0");
+    story.wait_settled("web", "1.2.0");
+}
+
 /// A Secret that the real `sops` encrypted, and the test key that opens it.
 const ENCRYPTED: &str = include_str!("../../src/sops/cases/secret.yaml");
 const KEY: &str = include_str!("../../src/sops/cases/first.agekey");

@@ -263,7 +263,7 @@ impl Agent {
             digest: self.digests[usize::from(commit.release)],
             attempt: u32::from(commit.attempt),
             version: name(commit.release).to_string(),
-            revision: Revision { branch: "main".to_owned(), commit: format!("{:040}", commit.release) },
+            revision: Revision { branch: "main".to_owned(), commit: format!("{:040}", commit.release), signer: None },
         }
     }
 

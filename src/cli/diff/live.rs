@@ -158,7 +158,7 @@ fn release(application: &Application, objects: BTreeMap<ObjectKey, Object>) -> R
         digest: Digest([0; 32]),
         attempt: application.attempt,
         version: application.version.clone(),
-        revision: Revision { branch: String::new(), commit: String::new() },
+        revision: Revision { branch: String::new(), commit: String::new(), signer: None },
     };
     Release { app: application.name.clone(), reference, objects }
 }

@@ -75,7 +75,7 @@ impl Local {
             }
         };
         let trusted = trust::check(self.verify_keys.as_deref(), &repository, &target.want, &target);
-        let made = trusted.and_then(|()| snapshots.make(&repository, &target, known, ancestry));
+        let made = trusted.and_then(|trusted| snapshots.make(&repository, &target, trusted, known, ancestry));
         made.map(Polled::Moved).map_err(Failure::into_error)
     }
 

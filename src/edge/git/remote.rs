@@ -122,8 +122,8 @@ impl Remote {
             }
         };
         let target = Target { commit: head, ..target.clone() };
-        trust::check(self.verify_keys.as_deref(), &repository, FETCHED, &target)?;
-        snapshots.make(&repository, &target, known, ancestry)
+        let trusted = trust::check(self.verify_keys.as_deref(), &repository, FETCHED, &target)?;
+        snapshots.make(&repository, &target, trusted, known, ancestry)
     }
 
     /// Asks the server what the reference stands for, as cheaply as it lets us.

@@ -10,6 +10,7 @@ use git2::{Oid, Repository};
 use super::resolve::Target;
 use super::store::Failure;
 use super::tree::{self, EntryLimit};
+use super::trust::Trusted;
 use crate::model::{Revision, Timestamp};
 use crate::world::{Ancestry, BlobId, Entry, Files, Snapshot};
 
@@ -46,11 +47,12 @@ impl Snapshots {
         self.last.as_ref().is_some_and(|last| last.files.values().any(is_it))
     }
 
-    /// Makes the snapshot of a target; `known` is what the caller holds.
+    /// Makes the snapshot of a target that is trusted; `known` is what the caller holds.
     pub(super) fn make(
         &mut self,
         repository: &Repository,
         target: &Target,
+        trusted: Trusted,
         known: Option<Oid>,
         ancestry: Ancestry,
     ) -> Result<Snapshot, Failure> {
@@ -70,7 +72,8 @@ impl Snapshots {
         self.last = Some(Last { want: target.want.clone(), commit: head, tree, files: Arc::clone(&files) });
         let author = commit.author();
         Ok(Snapshot {
-            revision: Revision { branch: target.shown.clone(), commit: head.to_string() },
+            revision: Revision { branch: target.shown.clone(), commit: head.to_string(), signer: trusted.signer },
+            signers: trusted.signers,
             files,
             changed: is_continued.then_some(changed),
             ancestry,

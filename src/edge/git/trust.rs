@@ -3,15 +3,25 @@
 //! Enters: a repository, what was asked for and the commit that it led to. Leaves: who signed it, or why it is not used.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use git2::{ObjectType, Oid, Repository};
 
 use super::resolve::Target;
 use super::store::Failure;
 use crate::edge::folder;
-use crate::model::Timestamp;
+use crate::model::{AppSigners, Timestamp};
 use crate::signature::{ObjectKind, RawObject, SignaturePolicy, Verdict, verify};
 use crate::world::SourceError;
+
+/// What is known of a head that may be used.
+#[derive(Debug, Default)]
+pub(super) struct Trusted {
+    /// Who signed it; nobody when that is not looked at.
+    pub(super) signer: Option<String>,
+    /// Who may change which app.
+    pub(super) signers: Arc<AppSigners>,
+}
 
 /// Verifies the object that `reference` of the repository leads to: an annotated tag by its own signature, else the commit.
 /// Without a folder of keys everything may be used.
@@ -20,8 +30,8 @@ pub(super) fn check(
     repository: &Repository,
     reference: &str,
     target: &Target,
-) -> Result<(), Failure> {
-    let Some(folder) = keys else { return Ok(()) };
+) -> Result<Trusted, Failure> {
+    let Some(folder) = keys else { return Ok(Trusted::default()) };
     let policy = SignaturePolicy::from_files(folder::files(folder)?)
         .map_err(|error| SourceError::Access(format!("{}: {error}", folder.display())))?;
     let (kind, id) = match tag(repository, reference, target)? {
@@ -35,7 +45,7 @@ pub(super) fn check(
     match verdict {
         Verdict::Good { signer, .. } => {
             tracing::info!(commit, signer, "the signature is good");
-            Ok(())
+            Ok(Trusted { signer: Some(signer), signers: Arc::new(policy.applications().clone()) })
         }
         Verdict::Unsigned | Verdict::UnknownKey { .. } | Verdict::Bad { .. } => {
             let what = if kind == ObjectKind::Tag { "the tag of commit" } else { "commit" };

@@ -118,6 +118,8 @@ pub(super) fn job(bytes: &[u8]) -> Result<RenderJob, String> {
                 digest: chart.digest,
             }),
             skips_crds: helm.skips_crds,
+            // The agent's own business.
+            keeps_random: false,
         },
         kube_version: helm.kube_version,
         api_versions: helm.api_versions,

@@ -38,7 +38,12 @@ pub(super) fn of_operation(view: &AppView, part: &str) -> Failure {
 }
 
 fn edit(view: &AppView) -> String {
-    let branch = view.revision.as_ref().map(|revision| format!(" on branch {}", revision.branch)).unwrap_or_default();
+    let branch = view.revision.as_ref().map(|revision| match revision.is_of_branch() {
+        true => format!(" on branch {}", revision.branch),
+        // Pushing alone moves neither.
+        false => format!(" (of which {} is followed)", revision.followed()),
+    });
+    let branch = branch.unwrap_or_default();
     match &view.application {
         Some(application) => {
             format!("edit {} in {}{branch} and push", application.declared_in, view.repository)
