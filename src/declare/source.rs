@@ -70,6 +70,11 @@ static HELM: Shape = Shape {
         ),
         optional("chart", Kind::Mapping(&CHART), "A chart that does not lie in the repository."),
         optional("skipCrds", Kind::Boolean, "Whether the chart's `crds` folder is left out. Default false."),
+        optional(
+            "random",
+            Kind::Words(&["refuse", "keep"]),
+            "What becomes of values that the chart makes up anew each time: refused, or kept as they were first. Default refuse.",
+        ),
     ],
     foreign: &[
         ("valueFiles", "here they are `valuesFiles`, and their paths start at the repository's root"),
@@ -200,6 +205,7 @@ fn read_helm(helm: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -> HelmSource 
         parameters,
         chart,
         skips_crds: helm.boolean("skipCrds", sink).unwrap_or(false),
+        keeps_random: helm.word("random", &[false, true], sink).unwrap_or(false),
     }
 }
 

@@ -262,3 +262,39 @@ fn what_a_tool_refuses_and_what_it_rolls_dice_for_hold_back_their_app_alone() {
     story.wait_settled("shop", "1.0.0");
     story.wait_settled("web", "1.0.0");
 }
+
+#[test]
+fn what_a_chart_makes_up_anew_is_refused_or_kept_as_it_was_first() {
+    let (story, _renderer) = begin("random", |story| {
+        write_chart(story, "web");
+        story.repo.write(
+            "charts/web/templates/secret.yaml",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: made}\ndata:\n  password: {{ randAlphaNum 24 | b64enc }}\n",
+        );
+        declare(story, "web", "path: charts/web\nhelm: {releaseName: web}");
+    });
+    story.wait_app("web", "names the field and what to do", |app| {
+        app.phase() == "SourceFailed" && app.why().contains("data.password") && app.why().contains("random: keep")
+    });
+    declare(&story, "web", "path: charts/web\nhelm: {releaseName: web, random: keep}");
+    story.repo.commit_and_push("keep it");
+    story.wait_settled("web", "1.0.0");
+    let password = |story: &Story| story.kubectl("get secret made -o jsonpath={.data.password}");
+    let first = password(&story);
+    assert_eq!(first.len(), 32, "24 characters in base64: {first}");
+
+    // Another version, another rendering: everything that changed is new, and that is as it was.
+    story.repo.write("charts/web/values.yaml", "replicas: 2\ncolour: green\n");
+    story.repo.bump("web", "1.1.0");
+    story.wait_settled("web", "1.1.0");
+    let colour = || story.kubectl("get configmap web -o jsonpath={.data.colour}");
+    assert_eq!((colour(), password(&story)), ("green".to_owned(), first.clone()));
+
+    // An agent that remembers nothing, and has rendered nothing yet, finds it in the cluster.
+    story.agent().sigkill();
+    story.repo.write("charts/web/values.yaml", "replicas: 2\ncolour: yellow\n");
+    story.repo.bump("web", "1.2.0");
+    story.agent().start_again();
+    story.wait_settled("web", "1.2.0");
+    assert_eq!((colour(), password(&story)), ("yellow".to_owned(), first));
+}
