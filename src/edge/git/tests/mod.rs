@@ -3,6 +3,8 @@
 mod access;
 mod authority;
 mod github;
+mod hostile;
+mod lying;
 mod local;
 mod proxy;
 mod references;
