@@ -73,8 +73,17 @@ fn a_reference_that_names_no_test_is_found_out() {
     };
     check("| a | said | `tests/hostile.rs::no_such_test` |", "not there");
     check("| a | said | nothing |", "names no test");
-    check(&format!("| a | said | `{ONE_RUN}::hostile_commits_are_said_by_the_apps_they_hit_and_delete_nothing` |"), "one side");
-    assert_eq!(wrong("| a | said | `tests/hostile.rs::each_hostile_repository_has_an_outcome_and_a_test_that_holds_it` |", &[]), [""; 0]);
+    check(
+        &format!("| a | said | `{ONE_RUN}::hostile_commits_are_said_by_the_apps_they_hit_and_delete_nothing` |"),
+        "one side",
+    );
+    assert_eq!(
+        wrong(
+            "| a | said | `tests/hostile.rs::each_hostile_repository_has_an_outcome_and_a_test_that_holds_it` |",
+            &[]
+        ),
+        [""; 0]
+    );
 }
 
 /// An app of plain YAML in the folder `a`.
@@ -96,17 +105,32 @@ fn yaml_that_looks_odd_is_read_or_refused_as_the_reference_says() {
     let utf_16: Vec<u8> = [0xfeff].into_iter().chain(GOOD.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let odd: Vec<(&str, Vec<u8>, Result<Option<(&str, &str)>, &str>)> = vec![
         ("a byte order mark", format!("\u{feff}{GOOD}data: {{a: b}}\n").into_bytes(), Ok(Some(("/data/a", "b")))),
-        ("line ends of Windows", with("data:\n  a: b\n").split_inclusive(|byte| *byte == b'\n').flat_map(|line| [line.trim_ascii_end(), b"\r\n"].concat()).collect(), Ok(Some(("/data/a", "b")))),
+        (
+            "line ends of Windows",
+            with("data:\n  a: b\n")
+                .split_inclusive(|byte| *byte == b'\n')
+                .flat_map(|line| [line.trim_ascii_end(), b"\r\n"].concat())
+                .collect(),
+            Ok(Some(("/data/a", "b"))),
+        ),
         ("documents of nothing", with("---\n---\n# nothing\n---\n"), Ok(None)),
         ("UTF-16", utf_16, Err("not UTF-8")),
         ("a NUL character", with("data: {a: \"b\0c\"}\n"), Err("")),
         ("nested 60 deep", with(&deep(60)), Ok(None)),
         ("nested 200 deep", with(&deep(200)), Err("")),
-        ("a tag of a language", with("data: {a: !!python/object/apply:os.system [ls]}\n"), Ok(Some(("/data/a/0", "ls")))),
+        (
+            "a tag of a language",
+            with("data: {a: !!python/object/apply:os.system [ls]}\n"),
+            Ok(Some(("/data/a/0", "ls"))),
+        ),
         ("a tag of binary data", with("data: {a: !!binary aGVsbG8=}\n"), Ok(None)),
         ("a merge key", with("x: &x {b: c}\ndata: {<<: *x}\n"), Ok(Some(("/data/b", "c")))),
         ("a scalar of 900 KB", with(&format!("data: {{a: {}}}\n", "x".repeat(900_000))), Ok(None)),
-        ("a scalar of 900 KB twenty times", with(&format!("x: &x {}\ny: [{}]\n", "x".repeat(900_000), ["*x"; 20].join(", "))), Err("")),
+        (
+            "a scalar of 900 KB twenty times",
+            with(&format!("x: &x {}\ny: [{}]\n", "x".repeat(900_000), ["*x"; 20].join(", "))),
+            Err(""),
+        ),
         ("a mapping as a key", with("data: {{a: b}: c}\n"), Err("")),
         ("a directive", format!("%YAML 1.2\n---\n{GOOD}").into_bytes(), Ok(None)),
     ];

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use self::inputs::{Inputs, inputs, refuse_pointers};
+pub use self::inputs::{Inputs, inputs, refuse_pointers, stranger};
 pub use self::job::{first_difference, job, label};
 pub use self::secrets::{decrypt, may_be_encrypted};
 use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey};

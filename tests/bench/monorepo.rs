@@ -53,7 +53,11 @@ pub(crate) fn run(apps: usize, rounds: usize) {
     println!("bench monorepo-first-poll N={apps} files={files} ms={} MiB={:.1}", ms(cloned), own.memory() - at_start);
     let (mut known, read) = timed(|| look(&runtime, &source, first, None));
     let peak = own.memory_peak() - at_start;
-    println!("bench monorepo-first-read N={apps} ms={} MiB={:.1} peak_MiB={peak:.1}", ms(read), own.memory() - at_start);
+    println!(
+        "bench monorepo-first-read N={apps} ms={} MiB={:.1} peak_MiB={peak:.1}",
+        ms(read),
+        own.memory() - at_start
+    );
     let (_, rendered) = timed(|| render_all(&known));
     println!("bench monorepo-render-all N={apps} ms={} (plain YAML, without the cluster)", ms(rendered));
 
@@ -97,12 +101,7 @@ fn app(number: usize) -> String {
 }
 
 /// Reads what changed and puts the declarations together, as the agent does.
-fn look(
-    runtime: &tokio::runtime::Runtime,
-    source: &GitSource,
-    snapshot: Snapshot,
-    before: Option<&Known>,
-) -> Known {
+fn look(runtime: &tokio::runtime::Runtime, source: &GitSource, snapshot: Snapshot, before: Option<&Known>) -> Known {
     let (mut texts, mut parsed, mut missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     for (path, entry) in snapshot.files.iter() {
         let Entry::File { blob, .. } = entry else { continue };

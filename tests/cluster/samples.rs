@@ -38,8 +38,8 @@ fn copy(story: &Story) {
         let path = file.strip_prefix(folder()).expect("it was found there").display().to_string();
         if path.ends_with("applications.yaml") {
             for environment in ["staging", "production"] {
-                text = text
-                    .replace(&format!("namespace: {environment}\n"), &format!("namespace: {}\n", story.namespace));
+                text =
+                    text.replace(&format!("namespace: {environment}\n"), &format!("namespace: {}\n", story.namespace));
             }
         }
         story.repo.write(&path, &text);
@@ -74,7 +74,10 @@ fn all_samples_go_out_in_waves_and_a_bump_of_each() {
     let container = ".spec.template.spec.containers[0]";
     // Helm: values of the environments, the subchart by its condition, names by the helpers.
     assert_eq!(get("deployment/storefront-staging", ".spec.replicas"), "2");
-    assert_eq!(get("deployment/storefront-production", &format!("{container}.image")), "registry.example/storefront:1.0.0");
+    assert_eq!(
+        get("deployment/storefront-production", &format!("{container}.image")),
+        "registry.example/storefront:1.0.0"
+    );
     assert_eq!(get("hpa/storefront-production", ".spec.minReplicas"), "4");
     assert_eq!(get("configmap/storefront-staging", ".data.GREETING"), "hello from staging");
     assert_eq!(get("deployment/storefront-production-cache", &format!("{container}.args[1]")), "256Mi");

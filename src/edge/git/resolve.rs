@@ -38,10 +38,7 @@ impl Target {
 
 /// Reads an object id that a server or a user wrote.
 pub(super) fn object_id(text: &str) -> Result<Oid, SourceError> {
-    Oid::from_str(text)
-        .ok()
-        .filter(|_| text.len() == 40)
-        .ok_or_else(unsupported)
+    Oid::from_str(text).ok().filter(|_| text.len() == 40).ok_or_else(unsupported)
 }
 
 /// What to say of a repository whose objects have other ids.

@@ -16,12 +16,43 @@ pub(super) struct Case {
 
 /// All of them.
 pub(super) const CASES: &[Case] = &[
-    Case { name: "an entry `.git` in a folder", tree: |raw, good| raw.with(good, "40000", b"dir", raw.tree(&[("100644", b".git", raw.blob())])), said: "`dir/.git` is not a name" },
-    Case { name: "an entry `..` in a folder", tree: |raw, good| raw.with(good, "40000", b"dir", raw.tree(&[("100644", b"..", raw.blob())])), said: "`dir/..` is not a name" },
-    Case { name: "a name that is listed twice", tree: |raw, good| raw.with(good, "100644", b"apps", raw.blob()), said: "`apps` is listed twice" },
-    Case { name: "folders 200 deep", tree: |raw, good| raw.with(good, "40000", b"deep", raw.deep(200)), said: "lies more than 128 folders deep" },
-    Case { name: "a few folders that stand for a billion files", tree: |raw, good| raw.with(good, "40000", b"wide", raw.wide()), said: "more than 200000 files and folders" },
-    Case { name: "a file that is not there", tree: |raw, good| raw.with(good, "100644", b"zz.yaml", Oid::from_str("0123456789012345678901234567890123456789").expect("it is an id")), said: "" },
+    Case {
+        name: "an entry `.git` in a folder",
+        tree: |raw, good| raw.with(good, "40000", b"dir", raw.tree(&[("100644", b".git", raw.blob())])),
+        said: "`dir/.git` is not a name",
+    },
+    Case {
+        name: "an entry `..` in a folder",
+        tree: |raw, good| raw.with(good, "40000", b"dir", raw.tree(&[("100644", b"..", raw.blob())])),
+        said: "`dir/..` is not a name",
+    },
+    Case {
+        name: "a name that is listed twice",
+        tree: |raw, good| raw.with(good, "100644", b"apps", raw.blob()),
+        said: "`apps` is listed twice",
+    },
+    Case {
+        name: "folders 200 deep",
+        tree: |raw, good| raw.with(good, "40000", b"deep", raw.deep(200)),
+        said: "lies more than 128 folders deep",
+    },
+    Case {
+        name: "a few folders that stand for a billion files",
+        tree: |raw, good| raw.with(good, "40000", b"wide", raw.wide()),
+        said: "more than 200000 files and folders",
+    },
+    Case {
+        name: "a file that is not there",
+        tree: |raw, good| {
+            raw.with(
+                good,
+                "100644",
+                b"zz.yaml",
+                Oid::from_str("0123456789012345678901234567890123456789").expect("it is an id"),
+            )
+        },
+        said: "",
+    },
 ];
 
 /// Writes objects into the served repository.

@@ -49,7 +49,9 @@ impl Authority {
         }
         let certificate = match door {
             Door::Alone => parameters.self_signed(&key).unwrap(),
-            Door::Open | Door::Guarded | Door::Expired | Door::Elsewhere => parameters.signed_by(&key, &self.0).unwrap(),
+            Door::Open | Door::Guarded | Door::Expired | Door::Elsewhere => {
+                parameters.signed_by(&key, &self.0).unwrap()
+            }
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =

@@ -49,7 +49,11 @@ async fn each_lie_of_a_server_has_its_outcome_in_bounded_time_and_room() {
         ("packets of impossible length", said("0003"), no_git),
         ("a packet longer than the answer", said("fff0abc"), no_git),
         ("a ref with an id that is none", said(&format!("{}0000", packet("xyz refs/heads/main\n"))), no_git),
-        ("a ref with an id of zeros", said(&format!("{}0000", packet(&format!("{} refs/heads/main\n", "0".repeat(40))))), ""),
+        (
+            "a ref with an id of zeros",
+            said(&format!("{}0000", packet(&format!("{} refs/heads/main\n", "0".repeat(40))))),
+            "",
+        ),
         ("a branch that it does not have", said(&format!("{}0000", packet(&format!("{ID} refs/heads/main\n")))), ""),
         ("a list without end", endless_list(), "the list of refs has more than 1048576 bytes"),
         (
