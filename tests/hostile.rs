@@ -46,10 +46,11 @@ fn wrong(text: &str, names: &[&str]) -> Vec<String> {
         }
         if file == ONE_RUN {
             met.insert(name);
-        } else if file.starts_with("src/edge/git/tests/") && code.contains("fn cases(") {
-            if !code.contains(&format!("\"{name}\"")) {
-                wrong.push(format!("`{name}` is no case of {file}"));
-            }
+        } else if file.starts_with("src/edge/git/tests/")
+            && code.contains("fn cases(")
+            && !code.contains(&format!("\"{name}\""))
+        {
+            wrong.push(format!("`{name}` is no case of {file}"));
         }
     }
     let expected: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -96,6 +97,9 @@ fn application() -> Application {
     Application::clone(&app.expect("it is good"))
 }
 
+/// Its name, its bytes, and what comes of it: one field of the object, or words of the refusal.
+type Odd = (&'static str, Vec<u8>, Result<Option<(&'static str, &'static str)>, &'static str>);
+
 #[test]
 fn yaml_that_looks_odd_is_read_or_refused_as_the_reference_says() {
     const GOOD: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
@@ -103,7 +107,7 @@ fn yaml_that_looks_odd_is_read_or_refused_as_the_reference_says() {
     let with = |text: &str| format!("{GOOD}{text}").into_bytes();
     let deep = |count: usize| format!("data: {}{}\n", "{a: ".repeat(count), "}".repeat(count));
     let utf_16: Vec<u8> = [0xfeff].into_iter().chain(GOOD.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    let odd: Vec<(&str, Vec<u8>, Result<Option<(&str, &str)>, &str>)> = vec![
+    let odd: Vec<Odd> = vec![
         ("a byte order mark", format!("\u{feff}{GOOD}data: {{a: b}}\n").into_bytes(), Ok(Some(("/data/a", "b")))),
         (
             "line ends of Windows",

@@ -32,7 +32,11 @@ fuzz_target!(|data: &[u8]| {
         let fresh = assemble(&anew, &known, paths(), &Made::default());
         assert!(declared.apps == fresh.apps && declared.problems == fresh.problems, "another result when read anew");
         judge(&files, &parsed, &known, &declared);
-        known = declared.apps.iter().filter_map(|(name, app)| Some((name.clone(), app.as_ref().ok()?.declared_in.clone()))).collect();
+        known = declared
+            .apps
+            .iter()
+            .filter_map(|(name, app)| Some((name.clone(), app.as_ref().ok()?.declared_in.clone())))
+            .collect();
         (before, made) = (files, declared.made);
     }
 });

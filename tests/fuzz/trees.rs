@@ -169,7 +169,8 @@ fn tree(reader: &mut Reader<'_>, made: &[Oid]) -> Option<Vec<u8>> {
 fn judge(scene: &Scene, before: Option<&Files>, snapshot: &Snapshot) {
     let mut blobs: Vec<BlobId> = Vec::new();
     for (path, entry) in snapshot.files.iter() {
-        let is_inside = path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.eq_ignore_ascii_case(".git"));
+        let is_inside =
+            path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.eq_ignore_ascii_case(".git"));
         assert!(is_inside && !path.contains('\0'), "{path:?}");
         if let Entry::File { blob, .. } = entry {
             blobs.push(blob.clone());

@@ -125,7 +125,8 @@ async fn ask(line: &mut TcpStream, provider: u8, body: &[u8]) -> Option<u16> {
         answer.extend_from_slice(&part[..count]);
         let text = String::from_utf8_lossy(&answer);
         let Some((head, rest)) = text.split_once("\r\n\r\n") else { continue };
-        let lengths = head.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let lengths =
+            head.lines().filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         let length: usize = lengths.last().unwrap_or(0);
         if rest.len() >= length {
             return head.split(' ').nth(1)?.parse().ok();

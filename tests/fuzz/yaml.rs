@@ -71,7 +71,9 @@ fn look(files: &sections::Files) {
         return;
     }
     for (path, text) in &mut contents {
-        if may_be_encrypted(path, text) && let Ok(Some(opened)) = decrypt(path, text, &Keys::default()) {
+        if may_be_encrypted(path, text)
+            && let Ok(Some(opened)) = decrypt(path, text, &Keys::default())
+        {
             *text = opened;
         }
     }

@@ -132,7 +132,7 @@ pub(super) const CASES: &[Case] = &[
         "a chart with a dependency that lies elsewhere",
         Helm,
         |repo, app| {
-            repo.write(&format!("manifests/{app}/Chart.yaml"), "apiVersion: v2\nname: a\nversion: 0.1.0\ndependencies: [{name: db, version: 1.0.0, repository: 'https://charts.example'}]\n")
+            repo.write(&format!("manifests/{app}/Chart.yaml"), "apiVersion: v2\nname: a\nversion: 0.1.0\ndependencies: [{name: db, version: 1.0.0, repository: 'https://charts.example'}]\n");
         },
         &["helm template manifests/", "db"],
     ),
@@ -143,7 +143,7 @@ pub(super) const CASES: &[Case] = &[
             repo.write(
                 &format!("manifests/{app}/templates/loop.yaml"),
                 "{{ define \"a\" }}{{ include \"a\" . }}{{ end }}{{ include \"a\" . }}\n",
-            )
+            );
         },
         &["helm template manifests/"],
     ),
@@ -162,7 +162,7 @@ pub(super) const CASES: &[Case] = &[
                 repo,
                 app,
                 &(0..2001).map(|number| config_map(&format!("{app}-{number}"), "x") + "---\n").collect::<String>(),
-            )
+            );
         },
         &["objects in one Application"],
     ),
@@ -250,7 +250,7 @@ pub(super) const ALONE: &[Case] = &[
             repo.write(
                 &format!("apps/{app}.yaml"),
                 &format!("# {}\n{}", "x".repeat(1 << 20), repo.read(&format!("apps/{app}.yaml"))),
-            )
+            );
         },
         &["apps/", "1048576"],
     ),
