@@ -30,7 +30,7 @@ fn rows(text: &str) -> Vec<[String; 3]> {
 fn wrong(text: &str, names: &[&str]) -> Vec<String> {
     let (mut wrong, mut seen, mut met) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for [name, outcome, test] in rows(text) {
-        if !seen.insert(name.clone()) {
+        if !seen.insert((name.clone(), test.clone())) {
             wrong.push(format!("`{name}` stands twice"));
         }
         if outcome.is_empty() {
@@ -47,7 +47,7 @@ fn wrong(text: &str, names: &[&str]) -> Vec<String> {
         if file == ONE_RUN {
             met.insert(name);
         } else if file.starts_with("src/edge/git/tests/")
-            && code.contains("fn cases(")
+            && function.starts_with("each_")
             && !code.contains(&format!("\"{name}\""))
         {
             wrong.push(format!("`{name}` is no case of {file}"));

@@ -23,7 +23,7 @@ kind: Application
 metadata: {name: web}
 spec:
   version: 1.2.3
-  source: {path: app, recursive: true}
+  source: {path: app, recurse: true}
   destination: {namespace: shop}
   images: [{name: web, tag: 1.2.3}]
 ";
