@@ -107,6 +107,47 @@ async fn a_pack_without_end_is_not_received_without_end() {
     assert_eq!(files(&moved(source.poll(None, None).await)), fixture.listed());
 }
 
+/// A pack of these objects alone.
+fn pack(fixture: &Fixture, ids: &str) -> Vec<u8> {
+    let folder = fixture.path("served/repository.git");
+    let script = format!("printf '{ids}' | git pack-objects -q --stdout");
+    let output = std::process::Command::new("sh").current_dir(folder).args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[tokio::test]
+async fn a_pack_that_lacks_what_was_asked_for_is_never_used() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let mut known: Option<String> = None;
+    // Once as a clone, once as a fetch into one.
+    for round in 0..2 {
+        let id = |name: &str| fixture.git(&["rev-parse", name]).trim().to_owned();
+        let (head, tree) = (id("HEAD"), id("HEAD^{tree}"));
+        for (what, ids) in [
+            ("nothing", String::new()),
+            ("a commit alone", format!("{head}\n")),
+            ("a commit and its tree", format!("{head}\n{tree}\n")),
+            ("all but the commit", format!("{tree}\n")),
+        ] {
+            server.behave(Manner::Pack(pack(&fixture, &ids)));
+            let error = source.poll(known.as_deref(), known.as_deref()).await.unwrap_err();
+            let is_expected = matches!(error, SourceError::Unreachable(_) | SourceError::Corrupt(_));
+            assert!(is_expected, "{round}: {what}: {error}");
+        }
+        server.behave(Manner::Serve);
+        let snapshot = moved(source.poll(known.as_deref(), known.as_deref()).await);
+        assert_eq!(files(&snapshot), fixture.listed());
+        let blobs: Vec<_> = snapshot.files.values().map(blob).collect();
+        assert_eq!(source.read(&blobs).await.unwrap().len(), blobs.len());
+        known = Some(snapshot.revision.commit);
+        fixture.write("readme", "next\n");
+        fixture.commit("next");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_for_another_name_or_by_nobody_is_not_trusted() {
     for (door, words) in [(Door::Elsewhere, "not valid for name"), (Door::Alone, "invalid peer certificate")] {

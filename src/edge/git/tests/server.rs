@@ -33,6 +33,8 @@ pub(super) enum Manner {
     Endless { head: String, part: Vec<u8> },
     /// With a pack that goes on and on.
     EndlessPack,
+    /// With this pack, whatever was asked for.
+    Pack(Vec<u8>),
     /// With one byte after the other.
     Trickle,
     /// With less than it says to send.
@@ -184,6 +186,12 @@ impl Shared {
                 loop {
                     stream.get_mut().write_all(&part)?;
                 }
+            }
+            Manner::Pack(_) if !asked.body.ends_with(b"done\n") => self.run(&asked, true, stream.get_mut()),
+            Manner::Pack(pack) => {
+                let mut body = format!("0008NAK\n{:04x}\u{1}", pack.len() + 5).into_bytes();
+                body.extend([pack.as_slice(), b"0000"].concat());
+                answer(stream.get_mut(), "200 OK", "", &body)
             }
             Manner::Trickle => {
                 stream.get_mut().write_all(ENDLESS.as_bytes())?;
