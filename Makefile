@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 SEEDS ?= 200000
 
-.PHONY: help build lint test test-all demo bench soak soak-real docs-check clean
+.PHONY: help build lint test test-all demo bench bench-monorepo fuzz soak soak-real docs-check clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,13 @@ test-all: test ## as test, and the slow ones that are marked as ignored
 
 demo: ## a real rollout on a real control plane, narrated; FAST=1 tells the story in a minute and ends; without Go, simulated
 	@bash .ci/demo $(if $(FAST),--fast)
+
+fuzz: ## what reads bytes from outside, fuzzed: MINUTES=10 for each target, TARGETS='declarations yaml trees webhooks'
+	@bash .ci/tools
+	@MINUTES='$(MINUTES)' bash .ci/fuzz $(TARGETS)
+
+bench-monorepo: ## one repository with thousands of apps, read through Git and without a cluster: N=5000
+	@RUNS='$(RUNS)' bash .ci/bench monorepo $(N)
 
 bench: ## every figure of docs/benchmarks.md, for 100, 500 and 1000 apps; N=1000 for one size, RUNS=5 for medians
 	@RUNS='$(RUNS)' bash .ci/bench $(N)

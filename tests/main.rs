@@ -5,6 +5,7 @@ mod cli_simulated;
 mod cluster;
 mod deploy;
 mod documentation_links;
+mod hostile;
 #[path = "soak/judge/mod.rs"]
 mod judge;
 mod model_check;

@@ -13,6 +13,7 @@ use super::rendering::{Followed, enter};
 use crate::declare::{Made, ParsedFile, assemble, is_candidate, parse_file};
 use crate::model::{AppName, AppSigners, Application, Declared, Deletion, Digest, Release, Revision};
 use crate::mutants::{Mutant, is_planted};
+use crate::render::stranger;
 use crate::telemetry::Telemetry;
 use crate::world::{BlobId, Entry, Files, Kinds, Snapshot, SourceError, World};
 
@@ -177,6 +178,13 @@ async fn parse<W: World>(source: &mut Source, reading: &Reading<'_, W>) -> Resul
             let was_declaring = kept.contains_key(path) || declaring.contains(path.as_str());
             let parsed = (was_declaring || is_candidate(&text)).then(|| Arc::new(parse_file(path, &text)));
             kept.insert(path.clone(), (blob.clone(), parsed));
+        }
+    }
+    for path in declaring {
+        if let Some(place) = stranger(path, &source.files) {
+            let message = format!("{place} is a symbolic link or a submodule now, and these are not followed");
+            let refused = ParsedFile::refused(path, &message, "put the file itself here");
+            kept.insert(path.to_owned(), (BlobId(String::new()), Some(Arc::new(refused))));
         }
     }
     source.parsed = kept;

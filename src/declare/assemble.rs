@@ -100,7 +100,10 @@ pub fn assemble<'a>(
     let hiding = hiding.or_else(|| expanded.broken.values().flatten().next());
     for (name, declared_in) in known {
         let of_sets = expanded.broken.get(declared_in).map_or(&[][..], Vec::as_slice);
-        let of_file = files.get(declared_in).map_or(&[][..], |file| file.problems.as_slice());
+        let of_file = files.get(declared_in).map_or(&[][..], |file| match file.problems.as_slice() {
+            [] => file.unclear.as_slice(),
+            problems => problems,
+        });
         if !apps.contains_key(name)
             && let Some(held) = not_certainly_removed(name, declared_in, &[of_file, of_sets].concat(), hiding)
         {

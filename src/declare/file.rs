@@ -47,6 +47,9 @@ pub struct ParsedFile {
     pub(super) plans: Vec<Named<WavePlan>>,
     pub(super) policies: Vec<Named<Policy>>,
     pub(super) problems: Vec<Problem>,
+    /// Where reading stopped in a document that does not say whose it is: it is not judged, but an Application that was
+    /// declared here may still be.
+    pub(super) unclear: Vec<Problem>,
     /// Whether it may declare more than is known: part of it is not YAML, or a document of ours has no readable name.
     pub(super) hides_names: bool,
 }
@@ -97,6 +100,14 @@ impl<T> Named<T> {
 }
 
 impl ParsedFile {
+    /// A file that declared Applications and cannot be read any more, as when a link took its place.
+    #[must_use]
+    pub fn refused(path: &str, message: &str, hint: &str) -> Self {
+        let (file, message, hint) = (path.to_owned(), message.to_owned(), hint.to_owned());
+        let problem = Problem { file, document: 0, line: 1, column: 1, field: String::new(), message, hint };
+        Self { problems: vec![problem], hides_names: true, ..Self::default() }
+    }
+
     /// Everything that is wrong in this file by itself.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -198,11 +209,12 @@ pub fn parse_file(path: &str, text: &[u8]) -> ParsedFile {
             parse_document(path, documents + 1 + index, root, is_cut, &mut parsed);
         }
         documents += trees.documents.len().max(1);
-        let is_of_others = trees.documents.last().is_some_and(|root| whose(root) == Whose::Others);
-        if let Some(stop) = trees.stop.filter(|_| !is_of_others && claims_to_be_ours(&piece)) {
+        let is_of_others = trees.documents.last().is_some_and(|root| whose(root) == Whose::Others && says_whose(root));
+        if let Some(stop) = trees.stop.filter(|_| !is_of_others) {
             let mut sink = Sink::new(path, documents);
             sink.report(stop.at, "", stop.message, stop.hint);
-            broken.extend(sink.into_problems());
+            let into = if claims_to_be_ours(&piece) { &mut broken } else { &mut parsed.unclear };
+            into.extend(sink.into_problems());
         }
     }
     if !broken.is_empty() {
@@ -283,6 +295,15 @@ fn whose(root: &Node) -> Whose {
         Some("Application") => Whose::Application,
         Some(kind) => Whose::Other(kind),
         None => Whose::Unknown,
+    }
+}
+
+/// Whether a document was read far enough to say whose it is. Ours are mappings; in one that was cut off before its
+/// `apiVersion` and `kind` these may still have followed.
+fn says_whose(root: &Node) -> bool {
+    match &root.content {
+        Content::Mapping(entries) => entries.iter().any(|entry| matches!(entry.key.as_str(), "apiVersion" | "kind")),
+        Content::Scalar(_) | Content::Sequence(_) => true,
     }
 }
 

@@ -376,6 +376,28 @@ fn a_truncated_or_garbled_file_never_panics_and_never_loses_an_app_without_a_wor
 }
 
 #[test]
+fn what_stops_the_reader_before_a_document_says_whose_it_is_removes_no_app() {
+    let known = BTreeMap::from([(AppName::from("web"), "a.yaml".to_owned())]);
+    let bomb = (1..10).fold("x: {l0: &l0 word".to_owned(), |text, level| {
+        let items = vec![format!("*l{}", level - 1); 9].join(", ");
+        format!("{text}, l{level}: &l{level} [{items}]")
+    });
+    let deep = format!("x: {}{}\n", "[".repeat(100), "]".repeat(100));
+    for start in
+        [format!("{bomb}}}\n"), deep, "x: *nowhere\n".to_owned(), "x: !Ref y\n".to_owned(), "\tx: 1\n".to_owned()]
+    {
+        // The second is not even known for ours by its lines.
+        for own in [MINIMAL.to_owned(), MINIMAL.replace("apiVersion: ", "apiVersion:\n  ")] {
+            let text = format!("{start}{own}");
+            let files = BTreeMap::from([("a.yaml".to_owned(), Arc::new(parse_file("a.yaml", text.as_bytes())))]);
+            let declarations = assemble(&files, &known, [], &Made::default());
+            let problems = declarations.apps.get(&AppName::from("web")).and_then(|app| app.as_ref().err());
+            assert!(problems.is_some_and(|problems| problems[0].file == "a.yaml"), "{text:.200}: {declarations:?}");
+        }
+    }
+}
+
+#[test]
 fn windows_line_ends_and_byte_order_marks_are_read() {
     let text = format!("\u{feff}{}", FULL.replace('\n', "\r\n"));
     assert_eq!(only_app(&text), only_app(FULL));

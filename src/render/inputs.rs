@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{RenderError, SOURCE_BYTES_MAX, kustomization};
 use crate::model::{Application, Tool};
-use crate::world::{BlobId, Entry, Files};
+use crate::world::{BLOB_BYTES_MAX, BlobId, Entry, Files};
 
 /// What rendering an Application reads.
 #[derive(Debug)]
@@ -38,6 +38,16 @@ pub fn inputs<'a>(
             Inputs { tool, files: closure.files, next: closure.next }
         }
     };
+    if let Some((file, bytes)) = inputs
+        .files
+        .iter()
+        .map(|(file, entry)| (file, length(entry)))
+        .find(|(_, bytes)| usize::try_from(*bytes).is_ok_and(|bytes| bytes > BLOB_BYTES_MAX))
+    {
+        return Err(RenderError::TooLarge(format!(
+            "{file} has {bytes} bytes; at most {BLOB_BYTES_MAX} of a file are read: split it, or keep it out of the folder"
+        )));
+    }
     let bytes: u64 = inputs.files.values().map(|entry| length(entry)).sum();
     if bytes > SOURCE_BYTES_MAX {
         return Err(RenderError::TooLarge(format!(
@@ -125,7 +135,8 @@ pub(super) fn missing(path: &str, files: &Files) -> RenderError {
 }
 
 /// The link or submodule that a path leads through.
-pub(super) fn stranger(path: &str, files: &Files) -> Option<String> {
+#[must_use]
+pub fn stranger(path: &str, files: &Files) -> Option<String> {
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     ends.map(|end| &path[..end])
         .find(|place| matches!(files.get(*place), Some(Entry::Link | Entry::Submodule)))

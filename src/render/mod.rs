@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use self::inputs::{Inputs, inputs, refuse_pointers};
+pub use self::inputs::{Inputs, inputs, refuse_pointers, stranger};
 pub use self::job::{first_difference, job, label};
 pub use self::random::{Unsettled, settle};
 pub use self::secrets::{decrypt, may_be_encrypted};

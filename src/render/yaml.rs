@@ -6,8 +6,9 @@ use super::RenderError;
 
 /// Nodes in one file: a large CustomResourceDefinition has about 60,000.
 const NODES_MAX: usize = 500_000;
-/// Depth of nesting: real objects stay below 30.
-const DEPTH_MAX: usize = 100;
+/// Depth of nesting: real objects stay below 30. A level takes up to 27 KB of stack where nothing is optimised, and threads
+/// have 2 MiB: at 100 levels, such a build ended instead of refusing.
+const DEPTH_MAX: usize = 64;
 /// Documents in one file.
 const DOCUMENTS_MAX: usize = 5_000;
 /// Bytes of scalars after aliases are expanded.

@@ -118,6 +118,7 @@ fn closed(path: &Path, error: &git2::Error) -> SourceError {
         ErrorCode::Owner => SourceError::NoRepository(format!(
             "{path} belongs to another user: run as its owner, or list it under `safe.directory` in the Git configuration"
         )),
+        _ if error.message().contains("object format") => resolve::unsupported(),
         _ => SourceError::Corrupt(format!("{path}: {}", error.message())),
     }
 }

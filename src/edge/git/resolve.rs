@@ -38,10 +38,12 @@ impl Target {
 
 /// Reads an object id that a server or a user wrote.
 pub(super) fn object_id(text: &str) -> Result<Oid, SourceError> {
-    Oid::from_str(text)
-        .ok()
-        .filter(|_| text.len() == 40)
-        .ok_or_else(|| SourceError::Corrupt("repositories with SHA-256 object ids are not supported".to_owned()))
+    Oid::from_str(text).ok().filter(|_| text.len() == 40).ok_or_else(unsupported)
+}
+
+/// What to say of a repository whose objects have other ids.
+pub(super) fn unsupported() -> SourceError {
+    SourceError::Corrupt("repositories with SHA-256 object ids are not supported".to_owned())
 }
 
 /// What the names of all refs that matter start with.

@@ -125,10 +125,15 @@ impl Walk<'_> {
     }
 
     /// The entries of a tree by name; none for no tree.
-    fn nodes(&mut self, prefix: &str, tree: Option<Oid>) -> Result<BTreeMap<Vec<u8>, Node>, Failure> {
+    fn nodes(&mut self, prefix: &str, tree: Option<Oid>) -> Result<BTreeMap<String, Node>, Failure> {
         let mut nodes = BTreeMap::new();
-        let Some(tree) = tree else { return Ok(nodes) };
-        let tree = self.repository.find_tree(tree)?;
+        let Some(id) = tree else { return Ok(nodes) };
+        let tree = self.repository.find_tree(id).map_err(|error| match self.odb.read_header(id) {
+            Ok((_, kind)) if kind != ObjectType::Tree => {
+                SourceError::Corrupt(format!("`{prefix}` is listed as a folder and is none")).into()
+            }
+            Ok(_) | Err(_) => unreadable(prefix, &error),
+        })?;
         // A comparison visits two trees. Folders count, or trees that hold only each other would never end.
         self.visited += tree.len();
         if self.visited > self.limit.0.saturating_mul(2) {
@@ -142,13 +147,19 @@ impl Walk<'_> {
                 (_, Some(_) | None) => Kind::File,
             };
             let is_executable = entry.filemode() == MODE_EXECUTABLE;
-            let name = entry.name_bytes();
-            if !is_harmless(name) {
-                let path = format!("{prefix}/{}", name.escape_ascii());
-                let text = format!("`{}` is not a name that a file may have", path.trim_start_matches('/'));
-                return Err(SourceError::Corrupt(text).into());
+            let name = shown(entry.name_bytes());
+            let refuse = |why: &str| {
+                let path = format!("{prefix}/{name}");
+                Failure::from(SourceError::Corrupt(format!("`{}` is {why}", path.trim_start_matches('/'))))
+            };
+            if !is_harmless(entry.name_bytes()) {
+                return Err(refuse("not a name that a file may have"));
             }
-            nodes.insert(name.to_vec(), Node { id: entry.id(), kind, is_executable });
+            // Which of them is meant, readers of Git disagree about.
+            if nodes.contains_key(&name) {
+                return Err(refuse("listed twice"));
+            }
+            nodes.insert(name, Node { id: entry.id(), kind, is_executable });
         }
         Ok(nodes)
     }
@@ -164,7 +175,7 @@ impl Walk<'_> {
             Kind::Link => Entry::Link,
             Kind::Submodule => Entry::Submodule,
             Kind::File => {
-                let (bytes, kind) = self.odb.read_header(node.id)?;
+                let (bytes, kind) = self.odb.read_header(node.id).map_err(|error| unreadable(&path, &error))?;
                 if kind != ObjectType::Blob {
                     return Err(SourceError::Corrupt(format!("`{path}` is listed as a file and is none")).into());
                 }
@@ -188,11 +199,14 @@ fn is_harmless(name: &[u8]) -> bool {
         && !name.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
-/// A path as text. Names that are not UTF-8 are escaped as Git itself shows them: such a file is of no use to us, but must
-/// not stop those that are.
-fn join(prefix: &str, name: &[u8]) -> Result<String, Failure> {
-    let name = std::str::from_utf8(name).map_or_else(|_| name.escape_ascii().to_string(), ToOwned::to_owned);
-    let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+/// A name as text. One that is not UTF-8 is escaped as Git itself shows it: such a file is of no use to us, but must not stop
+/// those that are.
+fn shown(name: &[u8]) -> String {
+    std::str::from_utf8(name).map_or_else(|_| name.escape_ascii().to_string(), ToOwned::to_owned)
+}
+
+fn join(prefix: &str, name: &str) -> Result<String, Failure> {
+    let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
     if path.len() > PATH_BYTES_MAX {
         let start: String = path.chars().take(80).collect();
         let text = format!("the path that starts with `{start}` has more than {PATH_BYTES_MAX} bytes");
@@ -205,12 +219,22 @@ fn too_many(limit: EntryLimit) -> Failure {
     SourceError::TooLarge(format!("the repository has more than {} files and folders", limit.0)).into()
 }
 
+/// What to say of an object that should be at a path.
+fn unreadable(path: &str, error: &git2::Error) -> Failure {
+    let place = if path.is_empty() { "the folder of all files".to_owned() } else { format!("`{path}`") };
+    Failure::Store(format!("{place}: {}", reason(error)))
+}
+
 impl From<git2::Error> for Failure {
     fn from(error: git2::Error) -> Self {
-        let what = match error.code() {
-            ErrorCode::NotFound => "an object is missing",
-            _ => "an object cannot be read",
-        };
-        Self::Store(format!("{what}: {}", error.message()))
+        Self::Store(reason(&error))
     }
+}
+
+fn reason(error: &git2::Error) -> String {
+    let what = match error.code() {
+        ErrorCode::NotFound => "an object is missing",
+        _ => "an object cannot be read",
+    };
+    format!("{what}: {}", error.message())
 }

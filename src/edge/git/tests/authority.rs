@@ -21,6 +21,10 @@ pub(super) enum Door {
     Guarded,
     /// Anybody, but its own certificate is long expired.
     Expired,
+    /// Anybody, but its certificate is for another name.
+    Elsewhere,
+    /// Anybody, but nobody else vouches for its certificate.
+    Alone,
 }
 
 impl Authority {
@@ -37,17 +41,23 @@ impl Authority {
     /// A server for `localhost`.
     pub(super) fn server(&self, door: Door) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let name = if door == Door::Elsewhere { "elsewhere.example" } else { "localhost" };
+        let mut parameters = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if door == Door::Expired {
             parameters.not_before = date_time_ymd(2020, 1, 1);
             parameters.not_after = date_time_ymd(2021, 1, 1);
         }
-        let certificate = parameters.signed_by(&key, &self.0).unwrap();
+        let certificate = match door {
+            Door::Alone => parameters.self_signed(&key).unwrap(),
+            Door::Open | Door::Guarded | Door::Expired | Door::Elsewhere => {
+                parameters.signed_by(&key, &self.0).unwrap()
+            }
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
         let builder = match door {
-            Door::Open | Door::Expired => builder.with_no_client_auth(),
+            Door::Open | Door::Expired | Door::Elsewhere | Door::Alone => builder.with_no_client_auth(),
             Door::Guarded => {
                 let mut roots = RootCertStore::empty();
                 roots.add(self.0.der().clone()).unwrap();

@@ -3,7 +3,9 @@
 mod access;
 mod authority;
 mod github;
+mod hostile;
 mod local;
+mod lying;
 mod proxy;
 mod references;
 mod remote;

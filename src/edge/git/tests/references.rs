@@ -25,7 +25,7 @@ impl Fixture {
     }
 
     /// Where the repository is found: behind a server that speaks v2 (true) or not, and as a folder.
-    fn places(&self, server: &Server) -> [(String, bool); 3] {
+    pub(super) fn places(&self, server: &Server) -> [(String, bool); 3] {
         let folder = self.path("served/repository.git").to_str().unwrap().to_owned();
         [(server.url(), true), (server.url(), false), (folder, true)]
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How the server answers.
 #[derive(Clone, Debug)]
@@ -25,7 +26,23 @@ pub(super) enum Manner {
     SpoilPack { at_percent: usize, is_cut: bool },
     /// With a redirect of everything below the first folder to the second.
     Redirect(&'static str, String),
+    /// With this content, said to be of this kind.
+    Say { kind: &'static str, body: Vec<u8> },
+    /// With the start of a head (or the head of an endless body, when it is empty), and then with the same part again and
+    /// again, unless it is nothing.
+    Endless { head: String, part: Vec<u8> },
+    /// With a pack that goes on and on.
+    EndlessPack,
+    /// With this pack, whatever was asked for.
+    Pack(Vec<u8>),
+    /// With one byte after the other.
+    Trickle,
+    /// With less than it says to send.
+    Cut,
 }
+
+/// The head of an answer whose length is not told.
+const ENDLESS: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
 
 /// A running server; it ends when dropped.
 pub(super) struct Server {
@@ -149,6 +166,46 @@ impl Shared {
             }
             Manner::SpoilPack { .. } => self.run(&asked, true, stream.get_mut()),
             Manner::Stall => stream.read_to_end(&mut Vec::new()).map(drop),
+            Manner::Say { kind, body } => {
+                answer(stream.get_mut(), "200 OK", &format!("Content-Type: {kind}\r\n"), &body)
+            }
+            Manner::Endless { head, part } => {
+                let head = if head.is_empty() { ENDLESS } else { &head };
+                stream.get_mut().write_all(head.as_bytes())?;
+                while !part.is_empty() {
+                    stream.get_mut().write_all(&part)?;
+                }
+                stream.get_mut().flush()
+            }
+            Manner::EndlessPack if !asked.body.ends_with(b"done\n") => self.run(&asked, true, stream.get_mut()),
+            Manner::EndlessPack => {
+                stream.get_mut().write_all(format!("{ENDLESS}0008NAK\n").as_bytes())?;
+                // Side band 2, what people are told: it never becomes a pack.
+                let mut part = format!("{:04x}\u{2}", 60_005).into_bytes();
+                part.resize(60_005, b'.');
+                loop {
+                    stream.get_mut().write_all(&part)?;
+                }
+            }
+            Manner::Pack(_) if !asked.body.ends_with(b"done\n") => self.run(&asked, true, stream.get_mut()),
+            Manner::Pack(pack) => {
+                let mut body = format!("0008NAK\n{:04x}\u{1}", pack.len() + 5).into_bytes();
+                body.extend([pack.as_slice(), b"0000"].concat());
+                answer(stream.get_mut(), "200 OK", "", &body)
+            }
+            Manner::Trickle => {
+                stream.get_mut().write_all(ENDLESS.as_bytes())?;
+                loop {
+                    // Within the time between two signs of life, and for ever.
+                    std::thread::park_timeout(Duration::from_millis(50));
+                    stream.get_mut().write_all(b"0")?;
+                    stream.get_mut().flush()?;
+                }
+            }
+            Manner::Cut => {
+                let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n003d";
+                stream.get_mut().write_all(head.as_bytes())
+            }
             Manner::Redirect(from, to) => match asked.target.strip_prefix(from) {
                 Some(rest) => answer(stream.get_mut(), "301 Moved", &format!("Location: {to}{rest}\r\n"), b""),
                 None => self.run(&asked, true, stream.get_mut()),
