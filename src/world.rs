@@ -3,14 +3,14 @@
 //! Two things implement it: the edges together (`edge::Outside`), and the simulated world. Faults are simulated *under*
 //! it, so that the real `observe` and `tick` are what meets them. It decides nothing and retries nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::model::{
-    AppName, AppSigners, GroupKind, Millis, Object, ObjectKey, RenderJob, RenderOutput, Revision, Timestamp,
+    AppName, AppSigners, Elsewhere, GroupKind, Millis, Object, ObjectKey, RenderJob, RenderOutput, Revision, Timestamp,
 };
 use crate::status::AppView;
 
@@ -86,16 +86,26 @@ pub trait World: Send + Sync {
         acting: Acting<'_>,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
-    /// Asks Git for its head and fetches what is new. `known` is the commit that the caller holds, `proven` the newest
-    /// one that was durably observed: the answer says whether the head descends from it.
+    /// Asks Git for its head and fetches what is new: of the repository that declares, or of another one that is followed.
+    /// `known` is the commit that the caller holds, `proven` the newest one that was durably observed: the answer says
+    /// whether the head descends from it. No two repositories wait for each other.
     fn poll(
         &self,
+        of: Option<&Elsewhere>,
         known: Option<&str>,
         proven: Option<&str>,
     ) -> impl Future<Output = Result<Polled, SourceError>> + Send;
 
     /// Reads files of a fetched commit, each at most [`BLOB_BYTES_MAX`] long.
-    fn read(&self, blobs: &[BlobId]) -> impl Future<Output = Result<Vec<Vec<u8>>, SourceError>> + Send;
+    fn read(
+        &self,
+        of: Option<&Elsewhere>,
+        blobs: &[BlobId],
+    ) -> impl Future<Output = Result<Vec<Vec<u8>>, SourceError>> + Send;
+
+    /// Says which other repositories are used from here on. Those that the settings do not list are never contacted: a poll
+    /// of one is refused. What is kept of any other goes.
+    fn follow(&self, others: &BTreeSet<Elsewhere>);
 
     /// Has a tool render. The same question may be answered from a store of answers.
     fn render(&self, job: &RenderJob) -> impl Future<Output = Result<RenderOutput, RenderFault>> + Send;
@@ -132,6 +142,8 @@ pub enum Event {
     },
     /// Git may have moved: poll now.
     SourceHint,
+    /// Another repository that is followed may have moved.
+    OtherHint(Elsewhere),
     /// It is as late as was asked for.
     Woke,
     /// The process is asked to end.

@@ -11,6 +11,7 @@ mod declared;
 mod liveness;
 #[cfg(debug_assertions)]
 mod mutants;
+mod others;
 mod read;
 mod shrink;
 mod story;

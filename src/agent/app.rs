@@ -7,7 +7,8 @@ use super::contention::Contended;
 use super::neighbours::Stood;
 use crate::decide::{Failure, Neighbours};
 use crate::model::{
-    AppName, Application, Body, Declared, Digest, GroupKind, History, Millis, Object, ObjectKey, Release, Timestamp,
+    AppName, Application, Body, Declared, Digest, Elsewhere, GroupKind, History, Millis, Object, ObjectKey, Release,
+    Revision, Timestamp,
 };
 use crate::observe::{Applied, Rehearsal};
 use crate::stage::Stage;
@@ -25,6 +26,8 @@ pub struct App {
     pub declared: Declared,
     /// What Git says rendered, when that is known.
     pub next: Option<Arc<Release>>,
+    /// Of which commits of other repositories it was rendered.
+    pub rendered_from: BTreeMap<Elsewhere, Revision>,
     /// The custom resource as last written or seen.
     pub object: Option<Object>,
     /// What is durable, and what memory adds.
@@ -79,6 +82,7 @@ impl App {
             name,
             declared,
             next: None,
+            rendered_from: BTreeMap::new(),
             object: None,
             history: History::default(),
             knows_kept: false,

@@ -2,7 +2,7 @@
 
 use super::source::Source;
 use super::tick::Passed;
-use crate::model::Millis;
+use crate::model::{Elsewhere, Millis};
 use crate::world::{ApiError, Kinds, Listed, Polled, Scope, SourceError};
 
 /// What the election says of this replica.
@@ -58,8 +58,10 @@ pub(super) enum Done {
     Passed(Box<Passed>),
     /// A poll of Git.
     Polled(Result<Polled, SourceError>),
-    /// A commit was read, parsed and rendered.
-    Read(Box<Source>, Result<(), String>),
+    /// A poll of another repository.
+    OtherPolled(Elsewhere, Result<Polled, SourceError>),
+    /// A commit was read, parsed and rendered: whether it is a new one, and what came of it.
+    Read(Box<Source>, bool, Result<(), String>),
     /// A collection was listed.
     Listed(Scope, Result<Listed, ApiError>),
     /// The kinds were asked for.

@@ -78,7 +78,7 @@ mod tests {
             version: "1".to_owned(),
             images: Vec::new(),
             attempt: 0,
-            source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+            sources: vec![SourcePath { path: "m".to_owned(), ..SourcePath::default() }],
             common: CommonMetadata::default(),
             namespace: "payments".to_owned(),
             service_account: None,

@@ -12,7 +12,9 @@ mod guard;
 mod keep;
 mod neighbours;
 mod observed;
+mod others;
 mod polling;
+mod polls;
 mod publish;
 mod recover;
 mod rehearsal;
@@ -93,6 +95,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (stop_sender, stop) = watch::channel(false);
     let (poke, mut poked) = tokio::sync::mpsc::channel::<AppName>(1);
     let hint = world.poke();
+    let (others, poke_other) = world.others();
     let settings = crate::edge::server::Settings {
         api_address: config.api_address,
         ops_address: config.ops_address,
@@ -101,6 +104,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             secrets,
             followed: vec![Followed { repository: config.repository.clone(), reference: config.reference.clone() }],
             poke: hint.clone(),
+            others,
+            poke_other,
         }),
     };
     let sources = crate::edge::server::Sources { board: world.board(), standing, resources: reader(&world) };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::event::Done;
+use super::polls::Rate;
 use super::schedule::{RETRY, Scheduler, Slot};
 use super::source::{Reading, Source, read};
 use super::{App, Context, observed};
@@ -16,42 +17,22 @@ use crate::world::{Ancestry, Polled, Snapshot, SourceError, World};
 const POLL_WHEN_ROLLING: Millis = Millis::from_seconds(1);
 /// How long after a revert Git is asked as often: somebody is about to commit a fix, or `git revert`.
 const REVERT_AWAITED: Millis = Millis::from_seconds(120);
-/// Polls that may fail in a row before apps say so: one lost connection is no news.
-const POLL_FAILURES_MAX: u32 = 3;
 
-/// Whether a gate shut on this app not long ago.
-fn awaits_revert(slot: &Slot, now: Timestamp) -> bool {
+/// Whether a commit may be waited for: a rollout of the app is under way, or a gate shut on it not long ago.
+pub(super) fn awaits_commits(slot: &Slot, now: Timestamp) -> bool {
     let record = slot.app.as_ref().and_then(|app| app.history.record.as_ref());
-    record.and_then(|record| record.last_revert_at).is_some_and(|at| !REVERT_AWAITED.has_passed(at, now))
-}
-
-/// Polls lie a tenth more or less apart than they should.
-const SPREAD: u64 = 10;
-
-/// A length of time, up to a tenth longer or shorter. Which it is follows from the agent's own seed and from the time.
-fn spread(span: Millis, seed: Option<u64>, now: Timestamp) -> Millis {
-    let Some(seed) = seed else { return span };
-    let tenth = span.0 / SPREAD;
-    let seed = seed ^ now.as_millisecond().unsigned_abs().rotate_left(32);
-    Millis(span.0 - tenth + fastrand::Rng::with_seed(seed).u64(0..=2 * tenth))
-}
-
-/// The wait after so many failures in a row: twice as long each time, a minute at most.
-fn back_off(poll: Millis, failures: u32) -> Millis {
-    Millis((poll.0 << failures.min(6)).min(60_000))
+    let last_revert_at = record.and_then(|record| record.last_revert_at);
+    slot.is_rolling() || last_revert_at.is_some_and(|at| !REVERT_AWAITED.has_passed(at, now))
 }
 
 impl<W: World + 'static> Scheduler<W> {
-    /// Git may have moved: it is asked at once, unless the server asked for patience. While a poll is under way, which may have
-    /// been answered before, another one follows.
+    /// Git may have moved.
     pub(super) fn hinted(&mut self) {
-        self.is_hinted = true;
-        self.poll_at = self.context.world.now().max(self.busy_until);
+        self.polls.hint(self.context.world.now());
     }
 
     pub(super) fn start_poll(&mut self) {
-        self.is_polling = true;
-        self.is_hinted = false;
+        self.polls.start();
         let context = Arc::clone(&self.context);
         let (known, proven, is_diverged) = (self.commit.clone(), self.proven.clone(), self.is_diverged);
         self.work.push(Box::pin(async move {
@@ -67,12 +48,14 @@ impl<W: World + 'static> Scheduler<W> {
                     }
                 },
             };
-            Done::Polled(context.world.poll(known.as_deref(), proven.as_deref()).await)
+            Done::Polled(context.world.poll(None, known.as_deref(), proven.as_deref()).await)
         }));
     }
 
+    /// Reads a commit; `None`: the same one again, since something else that rendering reads may be another now.
     pub(super) fn start_read(&mut self, snapshot: Option<Snapshot>) {
         let Some(mut source) = self.source.take() else { return };
+        let others = self.others.fetched();
         let (known, proven) = (self.declared_in.clone(), self.proven.clone());
         let (context, kinds, path) = (Arc::clone(&self.context), Arc::clone(&self.kinds), self.pace.path.clone());
         self.work.push(Box::pin(async move {
@@ -85,27 +68,18 @@ impl<W: World + 'static> Scheduler<W> {
                 telemetry: &context.telemetry,
                 path: &path,
                 known: &known,
+                others: &others,
             };
             let result = read_and_remember(&context, &mut source, &reading, snapshot.as_ref(), proven.as_deref()).await;
-            Done::Read(source, result)
+            Done::Read(source, snapshot.is_some(), result)
         }));
     }
 
     pub(super) fn polled(&mut self, result: Result<Polled, SourceError>) {
-        self.is_polling = false;
-        self.judge(result);
-        if self.is_hinted {
-            self.poll_at = self.poll_at.min(self.context.world.now().max(self.busy_until));
-        }
-    }
-
-    fn judge(&mut self, result: Result<Polled, SourceError>) {
         let now = self.context.world.now();
-        let is_rolling = self.slots.values().any(|slot| slot.app.as_ref().is_none_or(|app| app.is_rolling()));
-        let is_awaiting = is_rolling || self.slots.values().any(|slot| awaits_revert(slot, now));
-        let pace = if is_awaiting { self.pace.poll.min(POLL_WHEN_ROLLING) } else { self.pace.poll };
-        let seed = self.pace.spread;
-        self.poll_at = spread(pace, seed, now).after(now);
+        let is_awaiting = self.slots.values().any(|slot| awaits_commits(slot, now));
+        self.polls.end(result.as_ref().map(drop), self.rate(is_awaiting, self.pace.spread), now);
+        let is_rolling = self.slots.values().any(Slot::is_rolling);
         if !is_rolling {
             self.stop_following();
         }
@@ -130,29 +104,22 @@ impl<W: World + 'static> Scheduler<W> {
             }
             Err(error) => {
                 self.context.telemetry.polled(PollOutcome::Failed, now);
-                self.poll_failures += 1;
-                let wait = back_off(self.pace.poll, self.poll_failures).max(pace);
-                self.poll_at = match &error {
-                    // What the server asked for at least, and not all at once then.
-                    SourceError::Busy { retry_after_seconds } => {
-                        let asked = Millis::from_seconds(*retry_after_seconds);
-                        let later = seed.map_or(asked, |_| Millis(asked.0 + asked.0 / SPREAD));
-                        self.busy_until = asked.after(now);
-                        spread(later, seed, now).max(asked).after(now)
-                    }
-                    _ => spread(wait, seed, now).after(now),
-                };
-                let is_certain = !matches!(error, SourceError::Unreachable(_) | SourceError::Busy { .. });
-                tracing::warn!(%error, failures = self.poll_failures, "Git cannot be read");
-                if is_certain || self.poll_failures >= POLL_FAILURES_MAX {
+                tracing::warn!(%error, failures = self.polls.failures(), "Git cannot be read");
+                if self.polls.is_worth_telling(&error) {
                     self.source_failed(error.to_string(), false);
                 }
             }
         }
     }
 
+    /// How often a repository is asked.
+    pub(super) fn rate(&self, is_awaiting: bool, seed: Option<u64>) -> Rate {
+        let rest = self.pace.poll;
+        Rate { pace: if is_awaiting { rest.min(POLL_WHEN_ROLLING) } else { rest }, rest, seed }
+    }
+
     pub(super) fn source_works(&mut self) {
-        self.poll_failures = 0;
+        self.polls.work();
         if self.source_error.take().is_some() {
             self.wake_all();
         }
@@ -166,12 +133,11 @@ impl<W: World + 'static> Scheduler<W> {
         }
     }
 
-    pub(super) fn read(&mut self, mut source: Box<Source>, result: Result<(), String>) {
+    pub(super) fn read(&mut self, mut source: Box<Source>, is_new: bool, result: Result<(), String>) {
         let now = self.context.world.now();
         if let Err(error) = result {
             self.source = Some(source);
-            // Never at once: what failed would fail again, as often as it can be tried.
-            self.poll_at = RETRY.after(now).max(self.busy_until);
+            self.polls.retry(RETRY, now);
             self.commit = None;
             // The commit may be remembered although no answer said so: what is, is read again.
             self.proven = None;
@@ -180,9 +146,7 @@ impl<W: World + 'static> Scheduler<W> {
         if source.may_be_retried {
             self.kinds_at.get_or_insert(Millis::from_seconds(10).after(now));
         }
-        if self.commit.is_none() {
-            self.keep_revisions(&mut source);
-        }
+        self.keep_revisions(&mut source);
         self.commit = source.revision.as_ref().map(|revision| revision.commit.clone());
         self.proven.clone_from(&self.commit);
         for (name, entered) in &source.apps {
@@ -194,17 +158,25 @@ impl<W: World + 'static> Scheduler<W> {
         let changed = source.changed.clone();
         let (commit, apps) = (self.commit.as_deref().unwrap_or_default(), source.apps.len());
         tracing::info!(commit, apps, changed = changed.len(), "a commit was read");
+        self.follow_others(&source);
         self.source = Some(source);
         for name in changed {
             self.wake(&name, Timestamp::UNIX_EPOCH);
         }
-        self.source_works();
+        // That another repository moved says nothing of this one.
+        if is_new || self.source_error.is_none() {
+            self.source_works();
+        }
     }
 
     /// What is declared just as it was adopted came with the commit that it was adopted from, however many came since: the
     /// first read of a term would else show every app at the newest commit, and write every status anew for that alone.
     fn keep_revisions(&self, source: &mut Source) {
+        let joined = std::mem::take(&mut source.joined);
         for (name, entered) in &mut source.apps {
+            if self.commit.is_some() && !joined.contains(name) {
+                continue;
+            }
             let app = self.slots.get(name).and_then(|slot| slot.app.as_ref());
             let Some(record) = app.and_then(|app| app.history.record.as_ref()) else { continue };
             let Declared::Ready { target, .. } = &mut entered.declared else { continue };
@@ -241,30 +213,4 @@ async fn read_and_remember<W: World>(
         let short = revision.short();
         format!("commit {short} cannot be remembered in ConfigMap {SOURCE_MAP}, so nothing of it is applied: {error}")
     })
-}
-
-#[cfg(test)]
-mod cases {
-    use super::*;
-
-    #[test]
-    fn a_server_that_fails_is_asked_ever_less_often_up_to_once_a_minute() {
-        let waits: Vec<u64> = (1..8).map(|failures| back_off(Millis(5000), failures).0).collect();
-        assert_eq!(waits, [10_000, 20_000, 40_000, 60_000, 60_000, 60_000, 60_000]);
-        assert_eq!(back_off(Millis(100), 1_000_000), Millis(6400));
-    }
-
-    #[test]
-    fn polls_of_several_agents_drift_apart_and_keep_their_pace_within_a_tenth() {
-        let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a moment");
-        let spans: Vec<u64> = (0..200).map(|seed| spread(Millis(5000), Some(seed), now).0).collect();
-        assert!(spans.iter().all(|span| (4500..=5500).contains(span)), "{spans:?}");
-        let distinct: std::collections::BTreeSet<_> = spans.iter().collect();
-        assert!(distinct.len() > 100, "{distinct:?}");
-        let mean = spans.iter().sum::<u64>() / 200;
-        assert!((4900..=5100).contains(&mean), "{mean}");
-        assert_ne!(spread(Millis(5000), Some(1), now), spread(Millis(5000), Some(1), Millis(1).after(now)));
-        assert_eq!(spread(Millis(5000), None, now), Millis(5000));
-        assert_eq!(spread(Millis(0), Some(7), now), Millis(0));
-    }
 }

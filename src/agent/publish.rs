@@ -111,6 +111,7 @@ fn view<W: World>(
         created_at: object.and_then(|object| object.text("/metadata/creationTimestamp")?.parse().ok()),
         repository: app.repository.clone(),
         revision,
+        rendered_from: app.rendered_from.clone(),
         application: app.application().cloned(),
         desired,
         effective: record.stable.clone(),

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use super::event::{Done, Ended, Office};
 use super::neighbours::{Stood, stored};
+use super::others::Others;
+use super::polls::Polls;
 use super::sight::is_secret;
 use super::source::Source;
 use super::start::Started;
@@ -50,6 +52,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Whether a rollout is under way, or may be: nobody knows while a pass has the app.
+    pub(super) fn is_rolling(&self) -> bool {
+        self.app.as_ref().is_none_or(|app| app.is_rolling())
+    }
+
     /// Tells the app what watches have shown of its Application resource, unless an answer to a write has shown more.
     fn deliver(&mut self, app: &mut App) {
         let is_news =
@@ -81,15 +88,11 @@ pub struct Scheduler<W> {
     pub(super) snapshot: Option<Snapshot>,
     pub(super) commit: Option<String>,
     pub(super) proven: Option<String>,
-    pub(super) poll_at: Timestamp,
-    pub(super) is_polling: bool,
-    /// Whether something said that Git may have moved since the last poll was started.
-    pub(super) is_hinted: bool,
-    /// Until then the server asked to be left alone.
-    pub(super) busy_until: Timestamp,
-    pub(super) poll_failures: u32,
+    pub(super) polls: Polls,
     pub(super) source_error: Option<String>,
     pub(super) is_diverged: bool,
+    /// Other repositories that apps render from.
+    pub(super) others: Others,
     /// Which file declared each stored app, and what is to happen when it leaves Git.
     pub(super) declared_in: BTreeMap<AppName, (String, Deletion)>,
     pub(super) listing: BTreeSet<Scope>,
@@ -145,13 +148,10 @@ impl<W: World + 'static> Scheduler<W> {
             snapshot: None,
             commit: None,
             proven: None,
-            poll_at: now,
-            is_polling: false,
-            is_hinted: false,
-            busy_until: now,
-            poll_failures: 0,
+            polls: Polls::new(now),
             source_error: None,
             is_diverged: false,
+            others: Others::default(),
             declared_in,
             listing: BTreeSet::new(),
             relist_at: BTreeMap::new(),
@@ -235,9 +235,11 @@ impl<W: World + 'static> Scheduler<W> {
         let now = self.context.world.now();
         // Nothing that would end in writes is begun while none may start: a renewal is late, and its coming wakes us.
         let may_write = self.office.borrow().may_write(self.context.world.uptime());
-        if may_write && !self.is_polling && now >= self.poll_at && self.source.is_some() {
+        let poll_at = self.polls.due().filter(|_| may_write && self.source.is_some());
+        if poll_at.is_some_and(|at| now >= at) {
             self.start_poll();
         }
+        let others_at = self.look_elsewhere(now, may_write);
         if now >= self.secrets_at {
             self.secrets_at = SECRETS_EVERY.after(now);
             self.forget_secrets(now);
@@ -268,14 +270,12 @@ impl<W: World + 'static> Scheduler<W> {
             }
             self.start_pass(&name);
         }
-        let mut until = IDLE.after(now).min(self.secrets_at);
-        if may_write && !self.is_polling && self.source.is_some() {
-            until = until.min(self.poll_at);
-        }
+        let until = IDLE.after(now).min(self.secrets_at);
+        let poll_at = self.polls.due().filter(|_| may_write && self.source.is_some());
         let waiting = self.due.iter().filter(|(name, _)| self.slots.get(*name).is_some_and(|slot| slot.app.is_some()));
         let earliest = waiting.map(|(_, at)| *at).filter(|at| *at > now).min();
         let others = self.relist_at.values().copied().chain(self.kinds_at).chain(earliest);
-        others.fold(until, Timestamp::min)
+        others.chain(poll_at).chain(others_at).fold(until, Timestamp::min)
     }
 
     /// Starts a pass over an app, once everything that it has to do with is watched.
@@ -284,6 +284,11 @@ impl<W: World + 'static> Scheduler<W> {
             self.due.remove(name);
             return;
         };
+        if self.others.is_awaited(name) && slot.app.as_ref().is_some_and(|app| !app.is_rolling()) {
+            // Nothing is known of it yet, and nothing is told: it is woken when there is.
+            self.due.remove(name);
+            return;
+        }
         let Some(mut app) = slot.app.take() else { return };
         slot.deliver(&mut app);
         self.declare(&mut app);
@@ -321,6 +326,14 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Gives an app what Git says at present.
     fn declare(&self, app: &mut App) {
+        self.declare_own(app);
+        if self.source_error.is_none() {
+            self.judge_elsewhere(app);
+        }
+    }
+
+    /// As far as the repository that declares has it.
+    fn declare_own(&self, app: &mut App) {
         let Some(entered) = self.source.as_ref().and_then(|source| source.apps.get(&app.name)) else {
             if let (Declared::Broken { reason, .. }, Some(error)) = (&mut app.declared, &self.source_error) {
                 reason.clone_from(error);
@@ -328,6 +341,7 @@ impl<W: World + 'static> Scheduler<W> {
             return;
         };
         app.next.clone_from(&entered.release);
+        app.rendered_from.clone_from(&entered.rendered_from);
         app.declared = entered.declared.clone();
         if let Some(error) = &self.source_error {
             let last = app.application().cloned();
@@ -340,7 +354,8 @@ impl<W: World + 'static> Scheduler<W> {
         match done {
             Done::Passed(passed) => self.passed(*passed),
             Done::Polled(result) => self.polled(result),
-            Done::Read(source, result) => self.read(source, result),
+            Done::OtherPolled(other, result) => self.other_polled(&other, result),
+            Done::Read(source, is_new, result) => self.read(source, is_new, result),
             Done::Listed(scope, result) => self.listed(scope, result),
             Done::Kinds(Ok(kinds)) => {
                 if *self.kinds != kinds {
@@ -413,6 +428,7 @@ impl<W: World + 'static> Scheduler<W> {
             Event::Changed { scope, change } => self.changed(&scope, change),
             Event::WatchEnded { scope, error } => self.watch_ended(scope, error),
             Event::SourceHint => self.hinted(),
+            Event::OtherHint(other) => self.other_hinted(&other),
             Event::Woke | Event::Shutdown => {}
         }
     }

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::guard::{Vouched, guard};
 use super::rendering::{Followed, enter};
 use crate::declare::{Made, ParsedFile, assemble, is_candidate, parse_file};
-use crate::model::{AppName, AppSigners, Application, Declared, Deletion, Digest, Release, Revision};
+use crate::model::{AppName, AppSigners, Application, Declared, Deletion, Digest, Elsewhere, Release, Revision};
 use crate::mutants::{Mutant, is_planted};
 use crate::render::stranger;
 use crate::telemetry::Telemetry;
@@ -41,6 +41,11 @@ pub(super) struct Source {
     made: Made,
     /// Every app that is or was declared.
     pub(super) apps: BTreeMap<AppName, Entered>,
+    /// Apps that are declared and cannot be entered yet, since another repository was never fetched: until then they keep
+    /// what they had.
+    pub(super) pending: BTreeMap<AppName, Arc<Application>>,
+    /// Apps that had no entry before the last read.
+    pub(super) joined: BTreeSet<AppName>,
     /// Apps whose entry changed with the last commit.
     pub(super) changed: BTreeSet<AppName>,
     /// Whether another look may help although Git stays as it is: a kind was missing, or no renderer answered.
@@ -56,6 +61,8 @@ pub(super) struct Entered {
     pub(super) release: Option<Arc<Release>>,
     /// Hash over everything that rendering read.
     pub(super) key: Option<Digest>,
+    /// Of which commits of other repositories it was rendered.
+    pub(super) rendered_from: BTreeMap<Elsewhere, Revision>,
     /// Files that say which others belong to it.
     pub(super) followed: Followed,
     /// Whether rendering it again may go better although Git stays as it is.
@@ -65,8 +72,18 @@ pub(super) struct Entered {
 impl Entered {
     /// Without a Release.
     pub(super) fn bare(declared: Declared) -> Self {
-        Self { declared, release: None, key: None, followed: Followed::new(), may_be_retried: false }
+        let (rendered_from, followed) = (BTreeMap::new(), Followed::new());
+        Self { declared, release: None, key: None, rendered_from, followed, may_be_retried: false }
     }
+}
+
+/// A commit of another repository.
+#[derive(Clone, Debug)]
+pub(super) struct Fetched {
+    /// What is followed, and its commit.
+    pub(super) revision: Revision,
+    /// All files.
+    pub(super) files: Arc<Files>,
 }
 
 /// What reading a commit needs from outside.
@@ -88,6 +105,20 @@ pub(super) struct Reading<'a, W> {
     pub(super) path: &'a str,
     /// Apps that exist: the file that declared each, and what is to happen when it leaves Git.
     pub(super) known: &'a BTreeMap<AppName, (String, Deletion)>,
+    /// Other repositories, as far as they were fetched.
+    pub(super) others: &'a BTreeMap<Elsewhere, Fetched>,
+}
+
+impl Source {
+    /// What of other repositories each app renders from, or would.
+    pub(super) fn elsewhere(&self) -> impl Iterator<Item = (&AppName, &Arc<Application>, &Elsewhere)> {
+        let entered = self.apps.iter().filter(|(name, _)| !self.pending.contains_key(*name));
+        let entered = entered.filter_map(|(name, entered)| Some((name, application(&entered.declared)?)));
+        self.pending
+            .iter()
+            .chain(entered)
+            .flat_map(|(name, application)| application.elsewhere().map(move |other| (name, application, other)))
+    }
 }
 
 /// Reads a commit (or the same one again, after kinds or known apps changed).
@@ -116,6 +147,7 @@ pub(super) async fn read<W: World>(
             .iter()
             .filter_map(|(name, entered)| Some((name.clone(), application(&entered.declared)?.declared_in.clone()))),
     );
+    known.extend(source.pending.iter().map(|(name, application)| (name.clone(), application.declared_in.clone())));
     let paths =
         source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
     let declarations = assemble(&files, &known, paths, &source.made);
@@ -124,22 +156,34 @@ pub(super) async fn read<W: World>(
     let (files, revision_now, earlier) = (&*source.files, &revision, &before);
     let entering = declarations.apps.into_iter().map(|(name, result)| async move {
         let entered = match result {
-            Ok(application) => enter(files, reading, revision_now, &application, earlier.get(&name)).await?,
+            Ok(application) => match enter(files, reading, revision_now, &application, earlier.get(&name)).await? {
+                Some(entered) => Ok(entered),
+                None => Err(application),
+            },
             Err(problems) => {
                 let reason = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                broken(earlier.get(&name), revision_now, reason)
+                Ok(broken(earlier.get(&name), revision_now, reason))
             }
         };
         Ok::<_, SourceError>((name, entered))
     });
-    let entered: BTreeMap<AppName, Entered> = stream::iter(entering).buffered(RENDERS_MAX).try_collect().await?;
-    source.apps = entered;
+    let entered: Vec<_> = stream::iter(entering).buffered(RENDERS_MAX).try_collect().await?;
+    source.pending.clear();
+    for (name, entered) in entered {
+        let entered = entered.or_else(|declared| {
+            source.pending.insert(name.clone(), declared);
+            before.get(&name).filter(|entered| application(&entered.declared).is_some()).cloned().ok_or(())
+        });
+        source.apps.extend(entered.ok().map(|entered| (name, entered)));
+    }
+    source.joined = source.apps.keys().filter(|name| !before.contains_key(*name)).cloned().collect();
     source.may_be_retried = source.apps.values().any(|entered| entered.may_be_retried);
     let names = before.keys().chain(known.keys()).cloned().collect::<BTreeSet<_>>();
     remove(source, reading, &before, &names, &revision);
     guard(source, &before, &revision);
-    let differs = |name: &&AppName| {
-        before.get(*name).map(|entered| &entered.declared) != source.apps.get(*name).map(|entered| &entered.declared)
+    let differs = |name: &&AppName| match (before.get(*name), source.apps.get(*name)) {
+        (Some(one), Some(other)) => one.declared != other.declared || one.rendered_from != other.rendered_from,
+        (one, other) => one.is_some() != other.is_some(),
     };
     source.changed = source.apps.keys().filter(differs).cloned().collect();
     Ok(())
@@ -169,7 +213,7 @@ async fn parse<W: World>(source: &mut Source, reading: &Reading<'_, W>) -> Resul
     }
     for batch in wanted.chunks(READ_BATCH) {
         let blobs: Vec<BlobId> = batch.iter().map(|(_, blob)| blob.clone()).collect();
-        let texts = match reading.world.read(&blobs).await {
+        let texts = match reading.world.read(None, &blobs).await {
             Ok(texts) => texts,
             Err(SourceError::TooLarge(_)) => read_one_by_one(reading.world, &blobs).await?,
             Err(error) => return Err(error),
@@ -195,7 +239,7 @@ async fn parse<W: World>(source: &mut Source, reading: &Reading<'_, W>) -> Resul
 async fn read_one_by_one<W: World>(world: &W, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
     let mut texts = Vec::new();
     for blob in blobs {
-        texts.push(match world.read(std::slice::from_ref(blob)).await {
+        texts.push(match world.read(None, std::slice::from_ref(blob)).await {
             Ok(mut one) => one.pop().unwrap_or_default(),
             Err(SourceError::TooLarge(_)) => vec![b' '; crate::declare::FILE_BYTES_MAX + 1],
             Err(error) => return Err(error),
@@ -227,7 +271,8 @@ fn remove<W>(
     names: &BTreeSet<AppName>,
     revision: &Revision,
 ) {
-    let gone: Vec<&AppName> = names.iter().filter(|name| !source.apps.contains_key(*name)).collect();
+    let is_there = |name: &AppName| source.apps.contains_key(name) || source.pending.contains_key(name);
+    let gone: Vec<&AppName> = names.iter().filter(|name| !is_there(name)).collect();
     let deletion = |name: &AppName| {
         let last =
             before.get(name).and_then(|entered| application(&entered.declared)).map(|application| application.deletion);
@@ -235,7 +280,7 @@ fn remove<W>(
     };
     let cascading = gone.iter().filter(|name| deletion(name) == Deletion::Cascade).count();
     let exceeds = cascading > REMOVED_MAX && cascading * 100 > names.len() * REMOVED_PERCENT_MAX;
-    let is_empty = source.apps.is_empty();
+    let is_empty = source.apps.is_empty() && source.pending.is_empty();
     let mut entries = Vec::new();
     for name in gone {
         let was_removed = before.get(name).filter(|entered| matches!(entered.declared, Declared::Removed { .. }));

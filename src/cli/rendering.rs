@@ -11,28 +11,90 @@ use anyhow::{Context as _, bail};
 
 use super::working_tree::Contents;
 use crate::edge::renderer::{self, Programs};
-use crate::model::{Application, Tool};
-use crate::render::{RenderError, decrypt, inputs, job, label, may_be_encrypted, refuse_pointers};
+use crate::model::{Application, SourcePath, Tool};
+use crate::render::{RenderError, add, decrypt, inputs, job, label, may_be_encrypted, named, refuse_pointers, values};
 use crate::sops::Keys;
 use crate::world::{Entry, Files, Kinds};
+
+/// Where checkouts of other repositories are, for apps that render from them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(in crate::cli) struct CheckoutArgs {
+    /// Checkout of another repository that an Application names, at whatever revision it stands; repeatable
+    #[arg(long = "source", value_name = "URL=FOLDER", value_parser = checkout)]
+    checkouts: Vec<(String, PathBuf)>,
+}
+
+fn checkout(text: &str) -> Result<(String, PathBuf), String> {
+    // A URL may hold a `=`, and so may a folder: the one that follows is there.
+    let parts = text.match_indices('=').map(|(at, _)| (text[..at].to_owned(), PathBuf::from(&text[at + 1..])));
+    let mut parts = parts.filter(|(url, folder)| !url.is_empty() && folder.is_dir());
+    parts
+        .next()
+        .ok_or_else(|| "expected the URL as the Application writes it, `=`, and a folder that exists".to_owned())
+}
+
+impl CheckoutArgs {
+    /// The checkout that a source is in; `None` when that is the repository which declares.
+    fn of(&self, source: &SourcePath) -> anyhow::Result<Option<&Path>> {
+        let Some(elsewhere) = &source.elsewhere else { return Ok(None) };
+        let url = |text: &str| text.trim_end_matches('/').to_owned();
+        let found = self.checkouts.iter().find(|(given, _)| url(given) == elsewhere.repository);
+        match found {
+            Some((_, folder)) => Ok(Some(folder)),
+            None => bail!(
+                "its source is elsewhere, in {elsewhere}, which is not fetched here; name a checkout of it: --source {}=FOLDER",
+                elsewhere.repository
+            ),
+        }
+    }
+}
 
 /// The manifests of an app.
 pub(in crate::cli) fn manifests(
     application: &Application,
     files: &Files,
     mut read: impl FnMut(&str) -> anyhow::Result<Vec<u8>>,
+    checkouts: &CheckoutArgs,
 ) -> anyhow::Result<Contents> {
-    let (tool, paths) = gather(application, files, &mut read)?;
-    let mut contents = Contents::new();
-    for path in paths {
-        let text = read(&path)?;
-        let opened =
-            may_be_encrypted(&path, &text).then(|| decrypt(&path, &text, &keys()?).map_err(anyhow::Error::from));
-        contents.insert(path, opened.transpose()?.flatten().unwrap_or(text));
+    let mut all = Contents::new();
+    for (index, source) in application.sources.iter().enumerate() {
+        let texts = match checkouts.of(source)? {
+            None => manifests_of(application, source, files, &mut read, Contents::new())?,
+            Some(root) => {
+                let with_values = values(source, files)?.into_keys().map(str::to_owned).collect();
+                let with_values = opened(with_values, &mut read)?;
+                let read = &mut |path: &str| read_below(root, path);
+                manifests_of(application, source, &listed(root)?, read, with_values)?
+            }
+        };
+        add(&mut all, index + 1, texts);
     }
-    refuse_pointers(&contents)?;
-    let Some(job) = job(application, tool, contents.clone(), &Kinds::default(), false) else { return Ok(contents) };
-    let label = label(application, tool);
+    Ok(all)
+}
+
+/// Reads a file of a working tree.
+pub(in crate::cli) fn read_below(root: &Path, path: &str) -> anyhow::Result<Vec<u8>> {
+    let path = root.join(path);
+    std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// The manifests of one source.
+fn manifests_of(
+    application: &Application,
+    source: &SourcePath,
+    files: &Files,
+    read: &mut impl FnMut(&str) -> anyhow::Result<Vec<u8>>,
+    values: Contents,
+) -> anyhow::Result<Contents> {
+    let (tool, paths) = gather(source, files, read)?;
+    let contents = opened(paths, read)?;
+    if tool == Tool::Plain {
+        return Ok(contents.into_iter().map(|(path, text)| (named(source, &path), text)).collect());
+    }
+    let Some(job) = job(application, source, tool, (contents, values), &Kinds::default(), false) else {
+        return Ok(Contents::new());
+    };
+    let label = label(source, tool);
     let ran = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok::<_, std::io::Error>(runtime.block_on(renderer::run(&programs(), &job)))
@@ -42,15 +104,28 @@ pub(in crate::cli) fn manifests(
     Ok(Contents::from([(label, output.text)]))
 }
 
-/// The files of an app, and what makes manifests of them.
+/// Reads files, and decrypts those that are encrypted.
+fn opened(paths: Vec<String>, read: &mut impl FnMut(&str) -> anyhow::Result<Vec<u8>>) -> anyhow::Result<Contents> {
+    let mut contents = Contents::new();
+    for path in paths {
+        let text = read(&path)?;
+        let opened =
+            may_be_encrypted(&path, &text).then(|| decrypt(&path, &text, &keys()?).map_err(anyhow::Error::from));
+        contents.insert(path, opened.transpose()?.flatten().unwrap_or(text));
+    }
+    refuse_pointers(&contents)?;
+    Ok(contents)
+}
+
+/// The files of a source, and what makes manifests of them.
 pub(in crate::cli) fn gather(
-    application: &Application,
+    source: &SourcePath,
     files: &Files,
     read: &mut impl FnMut(&str) -> anyhow::Result<Vec<u8>>,
 ) -> anyhow::Result<(Tool, Vec<String>)> {
     let mut known = BTreeMap::new();
     loop {
-        let found = inputs(application, files, &known)?;
+        let found = inputs(source, files, &known)?;
         if found.next.is_empty() {
             return Ok((found.tool, found.files.keys().map(|path| (*path).to_owned()).collect()));
         }
@@ -118,4 +193,41 @@ pub(in crate::cli) fn on_path(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file());
     found.unwrap_or_else(|| PathBuf::from(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declare::{Made, assemble, parse_file};
+
+    fn application() -> Application {
+        let text = "apiVersion: tidegate.dev/v1alpha1\nkind: Application\nmetadata: {name: web}\nspec:\n  version: '1'\n  \
+                    destination: {namespace: shop}\n  sources:\n  - {path: here}\n  - {repository: 'https://git.example/x/', path: there}\n";
+        let files = BTreeMap::from([("a.yaml".to_owned(), std::sync::Arc::new(parse_file("a.yaml", text.as_bytes())))]);
+        let declared = assemble(&files, &BTreeMap::new(), [], &Made::default()).apps.into_values().next();
+        Application::clone(&declared.expect("one is declared").expect("it is good"))
+    }
+
+    #[test]
+    fn a_source_elsewhere_is_read_from_a_checkout_and_nowhere_else() {
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (root, folder) in [(&own, "here"), (&other, "there")] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+            std::fs::write(root.path().join(folder).join("a.yaml"), folder).unwrap();
+        }
+        let files = listed(own.path()).unwrap();
+        let manifests = |checkouts: &CheckoutArgs| {
+            manifests(&application(), &files, |path| read_below(own.path(), path), checkouts)
+        };
+        let refused = manifests(&CheckoutArgs::default()).unwrap_err().to_string();
+        assert!(refused.contains("its source is elsewhere, in https://git.example/x,"), "{refused}");
+        assert!(refused.contains("--source https://git.example/x=FOLDER"), "{refused}");
+
+        let given = checkout(&format!("https://git.example/x={}", other.path().display())).unwrap();
+        let contents = manifests(&CheckoutArgs { checkouts: vec![given] }).unwrap();
+        let expected = [("here/a.yaml", "here"), ("https://git.example/x: there/a.yaml", "there")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()));
+        assert_eq!(contents, Contents::from(expected));
+        assert!(checkout("https://git.example/x=/nowhere/at/all").is_err());
+    }
 }

@@ -17,7 +17,8 @@ use super::rendering;
 use crate::declare::{
     API_VERSION, Declarations, FILE_BYTES_MAX, Made, ParsedFile, Problem, assemble, is_candidate, parse_file,
 };
-use crate::model::{AppName, Application};
+use crate::model::{AppName, Application, SourcePath};
+use crate::render::values;
 use crate::world::Files;
 
 /// Checks the Applications and WavePlans below a folder.
@@ -169,10 +170,12 @@ pub(super) fn examine(path: &Path, root: Option<&Path>) -> Result<Examined, Cann
     let mut problems = declarations.problems.clone();
     let listed = OnceCell::new();
     for (name, app) in &declarations.apps {
-        if let Ok(application) = app
-            && let Some((message, hint)) = check(&root, application, &listed)
-        {
-            problems.extend(declarations.source_problem(&parsed, name, &message, hint));
+        if let Ok(application) = app {
+            for (index, source) in application.sources.iter().enumerate() {
+                if let Some((message, hint)) = check(&root, source, &listed) {
+                    problems.extend(declarations.source_problem(&parsed, name, index, &message, hint));
+                }
+            }
         }
     }
     problems.sort();
@@ -223,18 +226,23 @@ pub(super) fn relative(path: &Path, root: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// What is wrong with what an Application renders from. `listed` are the files of the tree, once somebody asked.
-fn check(root: &Path, application: &Application, listed: &OnceCell<Option<Files>>) -> Option<(String, &'static str)> {
-    let source = &application.source;
-    if source.helm.chart.is_none()
+/// What is wrong with what an Application renders from. What lies in another repository is not looked at. `listed` are the
+/// files of the tree, once somebody asked.
+fn check(root: &Path, source: &SourcePath, listed: &OnceCell<Option<Files>>) -> Option<(String, &'static str)> {
+    let is_here = source.elsewhere.is_none();
+    if is_here
+        && source.helm.chart.is_none()
         && let Some(found) = check_source(root, &source.path, source.is_recursive)
     {
         return Some(found);
     }
     // A tree that cannot be listed whole may still hold all that was looked at.
     let files = listed.get_or_init(|| rendering::listed(root).ok()).as_ref()?;
+    if !is_here {
+        return values(source, files).err().map(|error| (error.to_string(), ""));
+    }
     let mut read = |path: &str| Ok(fs::read(root.join(path))?);
-    rendering::gather(application, files, &mut read).err().map(|error| (error.to_string(), ""))
+    rendering::gather(source, files, &mut read).err().map(|error| (error.to_string(), ""))
 }
 
 /// What is wrong with a source folder.

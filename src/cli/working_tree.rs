@@ -2,13 +2,12 @@
 //! problems that `tidegate validate` would show.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use crate::cli::rendering;
+use crate::cli::rendering::{self, CheckoutArgs};
 use crate::cli::validate::{Examined, examine};
 use crate::model::Application;
 
@@ -32,7 +31,7 @@ pub(in crate::cli) enum Read {
 }
 
 /// Reads it.
-pub(in crate::cli) fn read(path: &Path, root: Option<&Path>) -> anyhow::Result<Read> {
+pub(in crate::cli) fn read(path: &Path, root: Option<&Path>, checkouts: &CheckoutArgs) -> anyhow::Result<Read> {
     let mut remarks = Vec::new();
     let mut examined = examined(path, root)?;
     if !examined.problems.is_empty() && root.is_none() && path.is_dir() {
@@ -52,11 +51,8 @@ pub(in crate::cli) fn read(path: &Path, root: Option<&Path>) -> anyhow::Result<R
     let files = rendering::listed(&examined.root)?;
     let mut apps = Vec::new();
     for application in examined.apps.values() {
-        let read = |path: &str| {
-            let path = examined.root.join(path);
-            fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
-        };
-        let contents = rendering::manifests(application, &files, read)
+        let read = |path: &str| rendering::read_below(&examined.root, path);
+        let contents = rendering::manifests(application, &files, read, checkouts)
             .with_context(|| format!("failed to render {}", application.name))?;
         apps.push((Arc::clone(application), contents));
     }

@@ -136,14 +136,26 @@ impl GitRules {
         access
     }
 
-    /// The entry whose URL fits best: the longest.
+    /// Whether declarations may name a repository: it is the agent's own, or an entry fits. Whoever may write declarations
+    /// has no other host contacted.
+    #[must_use]
+    pub fn lists(&self, repository: &str) -> bool {
+        let url = comparable(repository.trim_end_matches('/'));
+        url == self.own.0 || self.best(&url).is_some()
+    }
+
     fn found(&self, url: &str) -> GitAccess {
+        self.best(url).cloned().unwrap_or_default()
+    }
+
+    /// The entry whose URL fits best: the longest.
+    fn best(&self, url: &str) -> Option<&GitAccess> {
         let fits = |pattern: &str| {
             let is_below = pattern.ends_with('/') && url.starts_with(pattern) && !wanders(url);
             is_below || pattern == url
         };
         let best = self.others.iter().filter(|(pattern, _)| fits(pattern)).max_by_key(|(pattern, _)| pattern.len());
-        best.map(|(_, access)| access.clone()).unwrap_or_default()
+        best.map(|(_, access)| access)
     }
 }
 
@@ -238,6 +250,32 @@ mod cases {
         check("ada@git.example:a.git", Some("/ada"));
         check("bob@git.example:a.git", None);
         check("/srv/git.example/team", None);
+    }
+
+    #[test]
+    fn only_what_is_listed_may_be_named() {
+        let others = [entry("https://git.example/team/", "/team"), entry("ada@git.example:one", "/ada")];
+        let rules = rules("https://host.example/fleet.git", "/own", &others, &ProxyVariables::default());
+        for listed in [
+            "https://host.example/fleet",
+            "https://git.example/team/charts.git",
+            "ssh://ada@git.example/one",
+            "ada@git.example:one.git",
+        ] {
+            assert!(rules.lists(listed), "{listed}");
+        }
+        for other in [
+            "https://host.example/another",
+            "https://git.example/teams",
+            "https://git.example/team/../other",
+            "http://git.example/team/charts",
+            "https://169.254.169.254/latest",
+            "git@git.example:one",
+            "/srv/fleet",
+            "file:///srv/fleet",
+        ] {
+            assert!(!rules.lists(other), "{other}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn application(case: &Case) -> Arc<Application> {
         version: case.declared.to_string(),
         images: Vec::new(),
         attempt: 0,
-        source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+        sources: vec![SourcePath { path: "m".to_owned(), ..SourcePath::default() }],
         common: CommonMetadata::default(),
         namespace: "a".to_owned(),
         service_account: None,

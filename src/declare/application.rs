@@ -12,7 +12,7 @@ use super::rule::is_tag;
 use super::scalar::to_json;
 use super::shape::IGNORE;
 use super::shape_plan::PLAN_SPEC;
-use super::source::{read_common, read_source};
+use super::source::{read_common, read_sources};
 use super::tree::Content;
 use crate::expression::Expression;
 use crate::model::{
@@ -35,7 +35,8 @@ pub(super) enum PlanChoice {
 pub(super) struct Read {
     pub(super) application: Application,
     pub(super) plan: PlanChoice,
-    pub(super) source_at: Position,
+    /// Where the path of each source stands.
+    pub(super) sources_at: Vec<Position>,
     pub(super) version_at: Position,
     /// Where the names in `dependsOn` stand.
     pub(super) depends_at: Vec<Position>,
@@ -59,7 +60,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let version_at = spec.get("version").map(|place| place.node.at);
     let images = read_images(version, &spec, sink);
     let attempt = spec.whole("attempt", sink).unwrap_or(0);
-    let source = read_source(&spec, file, sink);
+    let sources = read_sources(&spec, file, sink);
     let common = read_common(&spec, sink);
     let destination = spec.mapping("destination", sink);
     let namespace = destination.as_ref().and_then(|destination| destination.text("namespace", sink));
@@ -76,14 +77,13 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
     let health = read_health(&spec, sink);
     let (depends_on, depends_at) = read_dependencies(&spec, sink);
     let history_max = spec.whole("history", sink).unwrap_or(HISTORY_DEFAULT);
-    let source = source?;
-    let source_at = source.at;
+    let sources = sources?;
     let application = Application {
         name: AppName::from(name),
         version: version?.to_owned(),
         images,
         attempt,
-        source: source.source,
+        sources: sources.sources,
         common,
         namespace: namespace?.to_owned(),
         service_account,
@@ -99,7 +99,7 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         declared_in: file.to_owned(),
         spec: at_rest(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, source_at, version_at: version_at?, depends_at })
+    Some(Read { application, plan: choice, sources_at: sources.at, version_at: version_at?, depends_at })
 }
 
 /// It is only looked at when the custom resource is compared with it, and there may be thousands.

@@ -35,17 +35,18 @@ pub struct Declarations {
 }
 
 impl Declarations {
-    /// A problem with an app's source path, found by somebody who can see the files; `files` are those that were put
-    /// together.
+    /// A problem with the path of one of an app's sources, found by somebody who can see the files; `files` are those that
+    /// were put together.
     #[must_use]
     pub fn source_problem(
         &self,
         files: &BTreeMap<String, Arc<ParsedFile>>,
         name: &AppName,
+        source: usize,
         message: &str,
         hint: &str,
     ) -> Option<Problem> {
-        Some(self.parsed(files, name)?.source_problem(message, hint))
+        Some(self.parsed(files, name)?.source_problem(source, message, hint))
     }
 
     /// Where the version of a good app stands; `files` are those that were put together.

@@ -157,10 +157,13 @@ impl ParsedFile {
 }
 
 impl ParsedApp {
-    /// A problem with its source path, found by somebody who can see the files.
-    pub(super) fn source_problem(&self, message: &str, hint: &str) -> Problem {
-        let at = self.read.as_ref().map_or(self.at, |read| read.source_at);
-        self.problem(at, "spec.source.path", message.to_owned(), hint.to_owned())
+    /// A problem with the path of one of its sources, found by somebody who can see the files.
+    pub(super) fn source_problem(&self, source: usize, message: &str, hint: &str) -> Problem {
+        let read = self.read.as_ref().ok();
+        let at = read.and_then(|read| read.sources_at.get(source)).copied().unwrap_or(self.at);
+        let is_listed = read.is_some_and(|read| read.application.spec.get("sources").is_some());
+        let field = if is_listed { format!("spec.sources[{source}].path") } else { "spec.source.path".to_owned() };
+        self.problem(at, &field, message.to_owned(), hint.to_owned())
     }
 
     /// One that was not read.

@@ -44,20 +44,33 @@ pub(super) fn read_base(file: &str, spec: &Place<'_>, sink: &mut Sink<'_>) -> Ba
         sink.report(entry.key_at, "spec.base", "a base has no base of its own", "write its fields here");
     }
     let mut spec = spec.node.clone();
-    if let Some(path) = find_mut(&mut spec, "source").and_then(|source| find_mut(source, "path"))
+    if let Some(source) = find_mut(&mut spec, "source") {
+        write_out(source, "spec.source", file, sink);
+    }
+    if let Some(Node { content: Content::Sequence(sources), .. }) = find_mut(&mut spec, "sources") {
+        for (index, source) in sources.iter_mut().enumerate() {
+            write_out(source, &format!("spec.sources[{index}]"), file, sink);
+        }
+    }
+    mark(&mut spec, Origin::Base);
+    Base { spec }
+}
+
+/// Writes the paths of one source out from the root.
+fn write_out(source: &mut Node, field: &str, file: &str, sink: &mut Sink<'_>) {
+    let is_here = find(source, "repository").is_none();
+    if let Some(path) = find_mut(source, "path").filter(|_| is_here)
         && let Content::Scalar(scalar) = &mut path.content
         && (scalar.text == "." || scalar.text.starts_with("./"))
     {
         scalar.text = from_root(&scalar.text, file);
         if scalar.text.is_empty() {
             let message = "the root folder cannot be named by a base";
-            sink.report(path.at, "spec.source.path", message, "put the manifests into a folder");
+            sink.report(path.at, &format!("{field}.path"), message, "put the manifests into a folder");
         }
     }
-    let helm = find_mut(&mut spec, "source").and_then(|source| find_mut(source, "helm"));
-    if let Some(files) = helm.and_then(|helm| find_mut(helm, "valuesFiles"))
-        && let Content::Sequence(files) = &mut files.content
-    {
+    let files = find_mut(source, "helm").and_then(|helm| find_mut(helm, "valuesFiles"));
+    if let Some(Node { content: Content::Sequence(files), .. }) = files {
         for file_with_values in files {
             if let Content::Scalar(scalar) = &mut file_with_values.content
                 && scalar.text.starts_with("./")
@@ -66,8 +79,6 @@ pub(super) fn read_base(file: &str, spec: &Place<'_>, sink: &mut Sink<'_>) -> Ba
             }
         }
     }
-    mark(&mut spec, Origin::Base);
-    Base { spec }
 }
 
 /// The value of a field.

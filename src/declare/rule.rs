@@ -3,9 +3,9 @@
 use super::nearest::did_you_mean;
 use super::problem::shown;
 use super::shape::{PLACEHOLDERS, QUERY_BYTES_MAX, Rule};
-use super::source::{is_chart_repository, is_exact_version};
+use super::source::{is_chart_repository, is_exact_version, is_git_repository};
 use crate::expression::Expression;
-use crate::model::HealthRule;
+use crate::model::{HealthRule, Reference};
 
 /// How `text` breaks `rule`: what is wrong, and what to do.
 pub(super) fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
@@ -33,6 +33,8 @@ pub(super) fn broken(rule: Rule, text: &str) -> Option<(String, String)> {
         Rule::ChartRepository if !is_chart_repository(text) => {
             wrong("is no place for charts", "write an https, http or oci URL without credentials, query and final `/`")
         }
+        Rule::GitRepository => broken_repository(text),
+        Rule::Revision => broken_revision(text),
         Rule::ExactVersion if !is_exact_version(text) => wrong(
             "is no exact version",
             "write all three numbers, such as 1.2.3: a range would change without a commit",
@@ -125,6 +127,16 @@ fn broken_path(text: &str) -> Option<(&'static str, &'static str)> {
         }
         _ => None,
     }
+}
+
+fn broken_repository(text: &str) -> Option<(String, String)> {
+    let message = format!("`{}` is no Git repository that can be named here", shown(text));
+    let hint = "write an https, http or ssh URL, or user@host:path, without credentials; a path of a machine is none";
+    (!is_git_repository(text)).then(|| (message, hint.to_owned()))
+}
+
+fn broken_revision(text: &str) -> Option<(String, String)> {
+    Reference::parse(text).err().map(|reason| (format!("`{}` is no revision", shown(text)), reason))
 }
 
 fn broken_query(text: &str) -> Option<(String, String)> {

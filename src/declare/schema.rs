@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::shape::{APPLICATION, Kind, QUERY_BYTES_MAX, Rule, Shape};
+use super::shape::{APPLICATION, APPLICATION_SPEC, Kind, QUERY_BYTES_MAX, Rule, Shape};
 use super::shape_plan::WAVE_PLAN;
 use super::shape_set::{APPLICATION_BASE, APPLICATION_SET, APPLICATION_VERSION, POLICY};
 use crate::expression::SOURCE_BYTES_MAX;
@@ -62,8 +62,16 @@ fn mapping(shape: &Shape, mode: Mode) -> Value {
     });
     if mode == Mode::Strict {
         schema["required"] = json!(required(shape));
+        choose(shape, &mut schema);
     }
     schema
+}
+
+/// The one choice that there is: manifests are in one place or in several.
+fn choose(shape: &Shape, schema: &mut Value) {
+    if std::ptr::eq(shape, &APPLICATION_SPEC) {
+        schema["oneOf"] = json!([{"required": ["source"]}, {"required": ["sources"]}]);
+    }
 }
 
 fn required(shape: &Shape) -> Vec<&'static str> {
@@ -81,7 +89,9 @@ fn demands(shape: &Shape) -> Value {
             }
         }
     }
-    json!({"properties": properties, "required": required(shape)})
+    let mut schema = json!({"properties": properties, "required": required(shape)});
+    choose(shape, &mut schema);
+    schema
 }
 
 fn value(kind: &Kind, mode: Mode) -> Value {
@@ -152,6 +162,10 @@ fn text(rule: Rule) -> Value {
         Rule::Tag => json!({"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "maxLength": 128}),
         Rule::Digest => json!({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
         Rule::ChartRepository => json!({"type": "string", "pattern": "^(https?|oci)://[^@\\s]+$", "maxLength": 1024}),
+        Rule::GitRepository => {
+            json!({"type": "string", "pattern": "^(https?|ssh)://[^\\s]+$|^[^\\s@:/]+@[^\\s@:/]+:[^\\s]+$", "maxLength": 1024})
+        }
+        Rule::Revision => json!({"type": "string", "minLength": 1, "maxLength": 253}),
         Rule::ExactVersion => {
             json!({"type": "string", "pattern": "^v?[0-9]+\\.[0-9]+\\.[0-9]+([+-][0-9A-Za-z.+-]+)?$", "maxLength": 128})
         }

@@ -89,6 +89,10 @@ pub(super) enum Rule {
     Digest,
     /// A path from the repository's root, or from the file's folder after `./`.
     Path,
+    /// Another Git repository: an `https`, `http` or `ssh` URL without credentials, or `user@host:path`.
+    GitRepository,
+    /// What of a Git repository is followed.
+    Revision,
     /// Where charts are: an `https`, `http` or `oci` URL without credentials.
     ChartRepository,
     /// An exact semantic version.
@@ -170,7 +174,12 @@ pub(super) static APPLICATION_SPEC: Shape = Shape {
             Kind::Whole(0, u32::MAX),
             "Raise it to free a Release from quarantine for another try. Default 0.",
         ),
-        required("source", Kind::Mapping(&super::source::SOURCE), "Where the manifests are."),
+        optional("source", Kind::Mapping(&super::source::SOURCE), super::source::ABOUT),
+        optional(
+            "sources",
+            Kind::List(&Kind::Mapping(&super::source::SOURCE), 1, super::source::SOURCES_MAX),
+            "Instead of `source`: several places, whose objects make one Release together.",
+        ),
         required("destination", Kind::Mapping(&DESTINATION), "Where the objects go."),
         optional(
             "commonMetadata",

@@ -1,6 +1,6 @@
-//! `spec.source` and what every object of an app gets: which fields there are, and what they mean.
+//! `spec.source`, `spec.sources` and what every object of an app gets: which fields there are, and what they mean.
 //!
-//! Enters: the opened `spec`. Leaves: a [`SourcePath`] and a [`CommonMetadata`]; what is wrong goes to the sink.
+//! Enters: the opened `spec`. Leaves: [`SourcePath`]s and a [`CommonMetadata`]; what is wrong goes to the sink.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,13 @@ use super::read::Mapping;
 use super::scalar::to_json;
 use super::shape::{Kind, Rule, Shape, optional, required};
 use super::tree::Content;
-use crate::model::{CommonMetadata, HelmSource, Parameter, RemoteChart, SourcePath, Tool};
+use crate::model::{CommonMetadata, Elsewhere, HelmSource, Parameter, Reference, RemoteChart, SourcePath, Tool};
+
+/// Places of one app: each may be another repository to poll.
+pub(super) const SOURCES_MAX: usize = 20;
+
+/// What `spec.source` is for.
+pub(super) const ABOUT: &str = "Where the manifests are.";
 
 /// Files with values of one app: environments, regions and secrets aside, three are usual.
 const VALUES_FILES_MAX: usize = 50;
@@ -22,6 +28,16 @@ const PARAMETER_BYTES_MAX: usize = 4096;
 pub(super) static SOURCE: Shape = Shape {
     about: "Where manifests are, and how they come to be.",
     fields: &[
+        optional(
+            "repository",
+            Kind::Text(Rule::GitRepository),
+            "URL of the Git repository that holds the folder. The agent's settings must list it. Default: the repository that declares.",
+        ),
+        optional(
+            "revision",
+            Kind::Text(Rule::Revision),
+            "What of `repository` is followed: refs/heads/NAME, refs/tags/NAME, a full commit id, or a range of versions over tags such as ~1.4. Default: its default branch.",
+        ),
         optional(
             "path",
             Kind::Text(Rule::Path),
@@ -40,8 +56,9 @@ pub(super) static SOURCE: Shape = Shape {
         optional("helm", Kind::Mapping(&HELM), "What Helm is told."),
     ],
     foreign: &[
-        ("repoURL", "manifests are read from the repository that the agent follows; remove it"),
-        ("targetRevision", "the agent's branch is followed; remove it"),
+        ("repoURL", "here it is `repository`; without it, manifests are read from the repository that declares"),
+        ("targetRevision", "here it is `revision`, and it goes with `repository`"),
+        ("ref", "files with values are always those of the repository that declares; remove it"),
         ("directory", "here it is `recurse: true`"),
         ("chart", "here it is `helm.chart`"),
         ("kustomize", "write what it would say into the kustomization.yaml; images are in spec.images"),
@@ -130,17 +147,38 @@ pub(super) static COMMON_METADATA: Shape = Shape {
     foreign: &[],
 };
 
-/// What `spec.source` says.
-pub(super) struct ReadSource {
-    /// What it means.
-    pub(super) source: SourcePath,
-    /// Where the path stands.
-    pub(super) at: Position,
+/// What `spec.source` or `spec.sources` says.
+pub(super) struct ReadSources {
+    /// What they mean; at least one.
+    pub(super) sources: Vec<SourcePath>,
+    /// Where the path of each stands.
+    pub(super) at: Vec<Position>,
 }
 
-/// Reads `spec.source`; `None` when something required is missing.
-pub(super) fn read_source(spec: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -> Option<ReadSource> {
-    let source = spec.mapping("source", sink)?;
+/// Reads `spec.source` or `spec.sources`; `None` when something required is missing.
+pub(super) fn read_sources(spec: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -> Option<ReadSources> {
+    let opened = match (spec.get("source"), spec.get("sources")) {
+        (None, None) => {
+            if !spec.is_partial() {
+                sink.report(spec.at(), "spec.source", "`source` is missing", ABOUT);
+            }
+            return None;
+        }
+        (Some(_), Some(several)) => {
+            several.report(sink, "stands beside `source`", "write all of them below `sources`, or remove one");
+            return None;
+        }
+        (Some(_), None) => vec![spec.mapping("source", sink)?],
+        (None, Some(_)) => spec.mappings("sources", sink),
+    };
+    let read: Vec<_> = opened.iter().map(|source| read_source(source, file, sink)).collect();
+    let (sources, at) = read.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    Some(ReadSources { sources, at })
+}
+
+/// Reads one source, and says where its path stands.
+fn read_source(source: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -> Option<(SourcePath, Position)> {
+    let elsewhere = read_elsewhere(source, sink);
     let is_recursive = source.boolean("recurse", sink).unwrap_or(false);
     let said = source.word("tool", &[Tool::Plain, Tool::Kustomize, Tool::Helm], sink);
     let helm_at = source.get("helm");
@@ -156,6 +194,9 @@ pub(super) fn read_source(spec: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -
         place.report(sink, "is only for plain YAML", "remove it");
     }
     let is_remote = helm.as_ref().is_some_and(|helm| helm.chart.is_some());
+    if let Some(place) = source.get("repository").filter(|_| is_remote) {
+        place.report(sink, "says where the chart is, and so does `helm.chart`", "remove one of them");
+    }
     let path = source.text("path", sink);
     let at = source.get("path").map_or(source.at(), |place| place.node.at);
     let path = match (path, source.get("path")) {
@@ -163,18 +204,36 @@ pub(super) fn read_source(spec: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -
             if is_remote {
                 place.report(sink, "says where the chart is, and so does `helm.chart`", "remove one of them");
             }
-            from_root(path, file)
+            // In another repository there is no folder of this file.
+            from_root(path, if elsewhere.is_some() { "" } else { file })
         }
         (None, None) if is_remote => String::new(),
         (None, None) => {
             if !source.is_partial() {
-                spec.get("source")?.report(sink, "`path` is missing", "name the folder that holds the manifests");
+                let hint = "name the folder that holds the manifests";
+                sink.report(source.at(), source.path_of(), "`path` is missing", hint);
             }
             return None;
         }
         (Some(_) | None, Some(_) | None) => return None,
     };
-    Some(ReadSource { source: SourcePath { path, is_recursive, tool, helm: helm.unwrap_or_default() }, at })
+    let helm = helm.unwrap_or_default();
+    Some((SourcePath { elsewhere, path, is_recursive, tool, helm }, at))
+}
+
+/// Reads where the folder is, when it is not in the repository that declares.
+fn read_elsewhere(source: &Mapping<'_>, sink: &mut Sink<'_>) -> Option<Elsewhere> {
+    let repository = source.text("repository", sink);
+    let revision = source.text("revision", sink).and_then(|text| Reference::parse(text).ok());
+    if source.get("repository").is_none()
+        && !source.is_partial()
+        && let Some(place) = source.get("revision")
+    {
+        let hint = "remove it to read the commit that declares, or write `repository` too, which may be this very one";
+        place.report(sink, "says which revision, and no `repository` says of what", hint);
+    }
+    let repository = repository?.trim_end_matches('/').to_owned();
+    Some(Elsewhere { repository, revision: revision.unwrap_or(Reference::Default) })
 }
 
 fn read_helm(helm: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) -> HelmSource {
@@ -245,6 +304,28 @@ pub(super) fn is_chart_repository(text: &str) -> bool {
     text.len() <= 1024 && !text.contains(char::is_control) && rest.is_some_and(is_plain)
 }
 
+/// Whether `text` may be a Git repository that is named by a declaration: never a path of the agent's machine.
+pub(super) fn is_git_repository(text: &str) -> bool {
+    let is_plain =
+        |text: &str| !text.contains(|it: char| it.is_whitespace() || it.is_control() || "?#%\\".contains(it));
+    let web = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_place = match (web, text.strip_prefix("ssh://")) {
+        (Some(rest), _) => rest
+            .split_once('/')
+            .is_some_and(|(host, path)| !host.is_empty() && !host.contains('@') && !path.trim_matches('/').is_empty()),
+        (None, Some(rest)) => rest.split_once('/').is_some_and(|(authority, path)| {
+            let (user, host) = authority.rsplit_once('@').unwrap_or(("git", authority));
+            !user.is_empty() && !user.contains(':') && !host.is_empty() && !path.trim_matches('/').is_empty()
+        }),
+        (None, None) if text.contains("://") => false,
+        (None, None) => text.split_once(':').is_some_and(|(authority, path)| {
+            let is_login = |(user, host): (&str, &str)| !user.is_empty() && !host.is_empty();
+            !authority.contains('/') && authority.split_once('@').is_some_and(is_login) && !path.is_empty()
+        }),
+    };
+    text.len() <= 1024 && !text.starts_with('-') && is_plain(text) && is_place
+}
+
 /// Whether `text` is a whole semantic version.
 pub(super) fn is_exact_version(text: &str) -> bool {
     let text = text.strip_prefix('v').unwrap_or(text);
@@ -277,9 +358,13 @@ mod tests {
     }
 
     fn source(text: &str) -> Result<SourcePath, String> {
+        sources(&format!("source: {text}")).map(|mut sources| sources.remove(0))
+    }
+
+    fn sources(text: &str) -> Result<Vec<SourcePath>, String> {
         let document = format!(
             "apiVersion: tidegate.dev/v1alpha1\nkind: Application\nmetadata: {{name: web}}\nspec:\n  version: '1'\n  \
-             destination: {{namespace: shop}}\n  source: {text}\n"
+             destination: {{namespace: shop}}\n  {text}\n"
         );
         let file = crate::declare::parse_file("apps/web.yaml", document.as_bytes());
         let files = BTreeMap::from([("apps/web.yaml".to_owned(), std::sync::Arc::new(file))]);
@@ -288,7 +373,60 @@ mod tests {
         if !problems.is_empty() {
             return Err(problems.join("\n"));
         }
-        Ok(declared.apps.into_values().next().unwrap().unwrap().source.clone())
+        Ok(declared.apps.into_values().next().unwrap().unwrap().sources.clone())
+    }
+
+    #[test]
+    fn a_source_may_lie_in_another_repository_and_there_may_be_several() {
+        let read = source(
+            "{repository: 'https://git.example/charts/', revision: ~1.4, path: ./web, helm: {valuesFiles: [./a.yaml]}}",
+        );
+        let read = read.unwrap();
+        let elsewhere = read.elsewhere.unwrap();
+        assert_eq!(elsewhere.to_string(), "https://git.example/charts at ~1.4");
+        assert_eq!((read.path.as_str(), read.helm.values_files), ("web", vec!["apps/a.yaml".to_owned()]));
+        let read = source("{repository: 'git@git.example:charts.git', path: .}").unwrap();
+        let expected = Elsewhere { repository: "git@git.example:charts.git".to_owned(), revision: Reference::Default };
+        assert_eq!((read.elsewhere, read.path.as_str()), (Some(expected), ""));
+
+        let read = sources("sources: [{path: ./base}, {repository: 'ssh://git.example/x', path: y}]").unwrap();
+        let paths: Vec<_> = read.iter().map(|source| (source.path.as_str(), source.elsewhere.is_some())).collect();
+        assert_eq!(paths, [("apps/base", false), ("y", true)]);
+    }
+
+    #[test]
+    fn what_cannot_be_another_repository_is_refused_at_its_field() {
+        let check = |text: &str, field: &str, expected: &str| {
+            let found = sources(text).unwrap_err();
+            assert!(found.contains(&format!("field `{field}`")) && found.contains(expected), "{text}: {found}");
+        };
+        for repository in [
+            "/srv/git/charts",
+            "./charts",
+            "file:///srv/git/charts",
+            "https://ada:secret@git.example/charts",
+            "https://git.example",
+            "https://git.example/charts?token=secret",
+            "ssh://ada:secret@git.example/charts",
+            "ext::sh -c id",
+            "git.example:charts",
+            "-u@host:x",
+            "ftp://git.example/charts",
+        ] {
+            let text = format!("source: {{path: m, repository: '{repository}'}}");
+            check(&text, "spec.source.repository", "no Git repository that can be named here");
+        }
+        let git = "repository: 'https://git.example/x'";
+        check(&format!("source: {{path: m, {git}, revision: main}}"), "spec.source.revision", "refs/heads/NAME");
+        check("source: {path: m, revision: ~1.4}", "spec.source.revision", "no `repository` says of what");
+        let chart = "chart: {repository: 'oci://registry.example/charts', name: web, version: 1.2.3}";
+        check(&format!("source: {{{git}, helm: {{{chart}}}}}"), "spec.source.repository", "so does `helm.chart`");
+        check(&format!("sources: [{{path: m}}, {{{git}}}]"), "spec.sources[1]", "`path` is missing");
+        check("sources: []", "spec.sources", "the list is empty");
+        check("sources: [{path: m}]\n  source: {path: m}", "spec.sources", "stands beside `source`");
+        check("plan: all-at-once", "spec.source", "`source` is missing");
+        check("source: {path: m, repoURL: x}", "spec.source.repoURL", "here it is `repository`");
+        check("source: {path: m, targetRevision: x}", "spec.source.targetRevision", "here it is `revision`");
     }
 
     #[test]

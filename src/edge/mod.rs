@@ -14,6 +14,7 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +24,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use self::cluster::{Cluster, ClusterError, Verb};
-use self::git::{GitSettings, GitSource};
+use self::git::{GitSettings, GitSource, Others, OthersSettings};
 use self::measure::Providers;
 use self::renderer::Renderer;
 use crate::config::Config;
-use crate::model::{AppName, Millis, Object, ObjectKey, RenderJob, RenderOutput, Timestamp};
+use crate::model::{AppName, Elsewhere, Millis, Object, ObjectKey, RenderJob, RenderOutput, Timestamp};
 use crate::status::{AppView, Board};
 use crate::telemetry::Requests;
 use crate::world::{
@@ -37,6 +38,9 @@ use crate::world::{
 
 /// Longest sleep before the clock is read again: `until` is a moment, and clocks are set.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// Hints about other repositories that wait to be heard; more are lost, each until the next poll.
+const HINTS_MAX: usize = 100;
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -56,18 +60,21 @@ pub enum OpenError {
 pub struct Outside {
     cluster: Cluster,
     git: GitSource,
+    others: Others,
     providers: Providers,
     renderer: Renderer,
     /// Folder of keys that open encrypted files.
     sops_keys: Option<PathBuf>,
     board: watch::Sender<Board>,
     poke: mpsc::Sender<()>,
+    poke_other: mpsc::Sender<Elsewhere>,
     senses: Mutex<Senses>,
 }
 
 /// What besides watches may wake the agent. Only one caller of `next_event` holds it.
 struct Senses {
     poked: mpsc::Receiver<()>,
+    others_poked: mpsc::Receiver<Elsewhere>,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -91,19 +98,27 @@ impl Outside {
         let git = GitSource::open(settings).map_err(OpenError::Git)?;
         let renderer = Renderer::new(config.renderer.clone(), &config.store);
         let outside = Self::compose(cluster, git, Providers::new(config.providers.clone()), renderer)?;
-        Ok(Self { sops_keys: config.sops_keys.clone(), ..outside })
+        let others = Others::new(Some(OthersSettings {
+            rules: config.git.clone(),
+            verify_keys: config.verify_keys.clone(),
+            store: config.store.clone(),
+        }));
+        Ok(Self { others, sops_keys: config.sops_keys.clone(), ..outside })
     }
 
     fn compose(cluster: Cluster, git: GitSource, providers: Providers, renderer: Renderer) -> Result<Self, OpenError> {
         // One poke that waits says all that a hundred would.
         let (poke, poked) = mpsc::channel(1);
+        let (poke_other, others_poked) = mpsc::channel(HINTS_MAX);
         let senses = Senses {
             poked,
+            others_poked,
             terminate: signal(SignalKind::terminate()).map_err(OpenError::Signals)?,
             interrupt: signal(SignalKind::interrupt()).map_err(OpenError::Signals)?,
         };
         let (board, _reader) = watch::channel(Board::default());
-        Ok(Self { cluster, git, providers, renderer, sops_keys: None, board, poke, senses: Mutex::new(senses) })
+        let (others, senses) = (Others::new(None), Mutex::new(senses));
+        Ok(Self { cluster, git, others, providers, renderer, sops_keys: None, board, poke, poke_other, senses })
     }
 
     /// All apps as they are now shown, and as they will be.
@@ -116,6 +131,13 @@ impl Outside {
     #[must_use]
     pub fn poke(&self) -> mpsc::Sender<()> {
         self.poke.clone()
+    }
+
+    /// Other repositories that are used, and where a push to one is told. Use `try_send`: a hint that is lost is made up for
+    /// by the next poll.
+    #[must_use]
+    pub fn others(&self) -> (watch::Receiver<BTreeSet<Elsewhere>>, mpsc::Sender<Elsewhere>) {
+        (self.others.followed(), self.poke_other.clone())
     }
 
     /// Tells at any time what was sent so far.
@@ -153,12 +175,13 @@ impl World for Outside {
 
     async fn next_event(&self, until: Timestamp) -> Event {
         let mut senses = self.senses.lock().await;
-        let Senses { poked, terminate, interrupt } = &mut *senses;
+        let Senses { poked, others_poked, terminate, interrupt } = &mut *senses;
         // Not biased: neither a flood of changes nor an `until` that has passed may hide the rest for long.
         tokio::select! {
             _ = terminate.recv() => Event::Shutdown,
             _ = interrupt.recv() => Event::Shutdown,
             Some(()) = poked.recv() => Event::SourceHint,
+            Some(other) = others_poked.recv() => Event::OtherHint(other),
             () = self.git.hinted() => Event::SourceHint,
             event = self.cluster.next_event() => event,
             () = sleep_until(until) => Event::Woke,
@@ -218,12 +241,27 @@ impl World for Outside {
         self.cluster.delete(key, version, preconditions, acting).await
     }
 
-    async fn poll(&self, known: Option<&str>, proven: Option<&str>) -> Result<Polled, SourceError> {
-        self.git.poll(known, proven).await
+    async fn poll(
+        &self,
+        of: Option<&Elsewhere>,
+        known: Option<&str>,
+        proven: Option<&str>,
+    ) -> Result<Polled, SourceError> {
+        match of {
+            None => self.git.poll(known, proven).await,
+            Some(other) => self.others.poll(other, known, proven).await,
+        }
     }
 
-    async fn read(&self, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
-        self.git.read(blobs).await
+    async fn read(&self, of: Option<&Elsewhere>, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
+        match of {
+            None => self.git.read(blobs).await,
+            Some(other) => self.others.read(other, blobs).await,
+        }
+    }
+
+    fn follow(&self, others: &BTreeSet<Elsewhere>) {
+        self.others.follow(others, &self.git);
     }
 
     async fn render(&self, job: &RenderJob) -> Result<RenderOutput, RenderFault> {

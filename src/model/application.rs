@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Body, Digest, HealthRule, HelmSource, Object, ReleaseRef, Revision, Tool, WavePlan};
+use super::{Body, Digest, Elsewhere, HealthRule, HelmSource, Object, ReleaseRef, Revision, Tool, WavePlan};
 use crate::expression::Expression;
 
 /// The name of an Application; unique per agent.
@@ -47,8 +47,8 @@ pub struct Application {
     pub images: Vec<ImageOverride>,
     /// Raising it in Git releases a quarantined Release for another try.
     pub attempt: u32,
-    /// Where its manifests are.
-    pub source: SourcePath,
+    /// Where its manifests are: one place, or several whose objects make one Release together. Never empty.
+    pub sources: Vec<SourcePath>,
     /// Labels and annotations that every object gets.
     pub common: CommonMetadata,
     /// Namespace for objects that name none.
@@ -79,9 +79,18 @@ pub struct Application {
     pub spec: Body,
 }
 
-/// A folder of the repository that manifests come from.
+impl Application {
+    /// The references of other repositories that it renders from.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &Elsewhere> {
+        self.sources.iter().filter_map(|source| source.elsewhere.as_ref())
+    }
+}
+
+/// A folder of a repository that manifests come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourcePath {
+    /// Where the folder is when it is not in the repository that declares. Files with values are always there.
+    pub elsewhere: Option<Elsewhere>,
     /// Path from the repository's root, without leading or trailing slash; empty is the root.
     pub path: String,
     /// Whether folders below it are read too.

@@ -37,7 +37,7 @@ pub use lease::{Claim, Lease};
 pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey, WHOLE_OBJECT};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
 pub use policy::{Policy, PolicyEffect, PolicyRule};
-pub use reference::{Reference, TagRange};
+pub use reference::{Elsewhere, Reference, TagRange};
 pub use release::{Digest, Release, ReleaseRef};
 pub use rendering::{HelmJob, HelmSource, Parameter, RemoteChart, RenderJob, RenderOutput, Tool};
 pub use revision::Revision;

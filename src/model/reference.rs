@@ -1,4 +1,5 @@
-//! What of a repository is followed: a branch, a tag, one commit, or the newest version among tags.
+//! What of a repository is followed: a branch, a tag, one commit, or the newest version among tags; and of which repository,
+//! when it is not the one that declares.
 
 use std::fmt;
 
@@ -7,6 +8,8 @@ use semver::{Version, VersionReq};
 /// What of a repository is followed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reference {
+    /// The branch that the repository itself calls its default: what its `HEAD` names.
+    Default,
     /// The head of a branch: its name without `refs/heads/`.
     Branch(String),
     /// A tag: its name without `refs/tags/`.
@@ -15,6 +18,27 @@ pub enum Reference {
     Commit(String),
     /// The newest version among tags that fits a range.
     Range(TagRange),
+}
+
+/// A reference of a repository other than the one that declares. One thing to poll, however many applications use it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Elsewhere {
+    /// Its URL (`https`, `http`, `ssh`) or `user@host:path`, without credentials.
+    pub repository: String,
+    /// What of it is followed.
+    pub revision: Reference,
+}
+
+impl fmt::Display for Elsewhere {
+    /// As messages and status name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.revision {
+            Reference::Default => f.write_str(&self.repository),
+            Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) | Reference::Range(_) => {
+                write!(f, "{} at {}", self.repository, self.revision)
+            }
+        }
+    }
 }
 
 /// A range of versions over tags with a common prefix.
@@ -79,6 +103,8 @@ impl fmt::Display for Reference {
     /// As a user would write it; a branch by its bare name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // No branch can be called so: what is told apart by its text stays apart.
+            Self::Default => f.write_str("the default branch"),
             Self::Branch(name) | Self::Commit(name) => f.write_str(name),
             Self::Tag(name) => write!(f, "refs/tags/{name}"),
             Self::Range(range) => f.write_str(&range.text),

@@ -1,15 +1,15 @@
-//! What an Application renders from: which tool, and which files it gets to see.
+//! What a source of an Application renders from: which tool, and which files it gets to see.
 //!
-//! Enters: the Application, the files of the commit, and the contents of those that say which others belong to it. Leaves:
+//! Enters: the source, the files of the commit, and the contents of those that say which others belong to it. Leaves:
 //! [`Inputs`]. A tool sees these files and no others, so that a commit which changes none of them renders nothing.
 
 use std::collections::BTreeMap;
 
 use super::{RenderError, SOURCE_BYTES_MAX, kustomization};
-use crate::model::{Application, Tool};
+use crate::model::{SourcePath, Tool};
 use crate::world::{BLOB_BYTES_MAX, BlobId, Entry, Files};
 
-/// What rendering an Application reads.
+/// What rendering a source reads.
 #[derive(Debug)]
 pub struct Inputs<'a> {
     /// What renders it.
@@ -20,42 +20,69 @@ pub struct Inputs<'a> {
     pub next: Vec<(&'a str, &'a BlobId)>,
 }
 
-/// Finds the files that an Application renders from. `known` has contents of those that [`Inputs::next`] named before.
+/// Finds the files that a source renders from, of the commit that it names. Files with values belong to the repository that
+/// declares: [`values`] finds them when that is another one. `known` has contents of those that [`Inputs::next`] named before.
 ///
 /// # Errors
 /// When the path does not exist, something in it is not a plain file, or files that belong to it lie elsewhere.
 pub fn inputs<'a>(
-    application: &Application,
+    source: &SourcePath,
     files: &'a Files,
     known: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Inputs<'a>, RenderError> {
-    let tool = tool(application, files)?;
+    let tool = tool(source, files)?;
     let inputs = match tool {
-        Tool::Plain => Inputs { tool, files: manifests(application, files)?, next: Vec::new() },
-        Tool::Helm => Inputs { tool, files: chart(application, files)?, next: Vec::new() },
+        Tool::Plain => Inputs { tool, files: manifests(source, files)?, next: Vec::new() },
+        Tool::Helm => {
+            let mut found = chart(source, files)?;
+            if source.elsewhere.is_none() {
+                found.extend(values(source, files)?);
+            }
+            Inputs { tool, files: found, next: Vec::new() }
+        }
         Tool::Kustomize => {
-            let closure = kustomization::closure(&application.source.path, files, known)?;
+            let closure = kustomization::closure(&source.path, files, known)?;
             Inputs { tool, files: closure.files, next: closure.next }
         }
     };
-    if let Some((file, bytes)) = inputs
-        .files
-        .iter()
-        .map(|(file, entry)| (file, length(entry)))
-        .find(|(_, bytes)| usize::try_from(*bytes).is_ok_and(|bytes| bytes > BLOB_BYTES_MAX))
-    {
+    check_size(&source.path, &inputs.files)?;
+    Ok(inputs)
+}
+
+/// Finds a source's files with values, of the commit that declares.
+///
+/// # Errors
+/// When one does not exist or is no plain file.
+pub fn values<'a>(source: &SourcePath, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
+    let mut found = BTreeMap::new();
+    for path in &source.helm.values_files {
+        match files.get_key_value(path) {
+            Some((file, entry @ Entry::File { .. })) => drop(found.insert(file.as_str(), entry)),
+            Some((_, Entry::Link | Entry::Submodule)) => return Err(RenderError::NotAFile(path.clone())),
+            None => {
+                return Err(stranger(path, files).map_or(RenderError::NoValues(path.clone()), RenderError::NotAFile));
+            }
+        }
+    }
+    check_size("helm.valuesFiles", &found)?;
+    Ok(found)
+}
+
+fn check_size(what: &str, files: &BTreeMap<&str, &Entry>) -> Result<(), RenderError> {
+    let is_large = |bytes: &u64| usize::try_from(*bytes).is_ok_and(|bytes| bytes > BLOB_BYTES_MAX);
+    let lengths = files.iter().map(|(file, entry)| (file, length(entry)));
+    if let Some((file, bytes)) = lengths.into_iter().find(|(_, bytes)| is_large(bytes)) {
         return Err(RenderError::TooLarge(format!(
             "{file} has {bytes} bytes; at most {BLOB_BYTES_MAX} of a file are read: split it, or keep it out of the folder"
         )));
     }
-    let bytes: u64 = inputs.files.values().map(|entry| length(entry)).sum();
+    let bytes: u64 = files.values().map(|entry| length(entry)).sum();
     if bytes > SOURCE_BYTES_MAX {
         return Err(RenderError::TooLarge(format!(
-            "source path `{}` holds {bytes} bytes of manifests; at most {SOURCE_BYTES_MAX} are read",
-            application.source.path
+            "source path `{what}` holds {bytes} bytes of manifests; at most {SOURCE_BYTES_MAX} are read"
         )));
     }
-    Ok(inputs)
+    Ok(())
 }
 
 /// How a file begins that stands for another one which Git LFS keeps elsewhere (git-lfs.com/spec/v1).
@@ -80,11 +107,11 @@ fn length(entry: &Entry) -> u64 {
 }
 
 /// The tool that is stated, or that the folder's files ask for.
-fn tool(application: &Application, files: &Files) -> Result<Tool, RenderError> {
-    if let Some(tool) = application.source.tool {
+fn tool(source: &SourcePath, files: &Files) -> Result<Tool, RenderError> {
+    if let Some(tool) = source.tool {
         return Ok(tool);
     }
-    let path = &application.source.path;
+    let path = &source.path;
     let has = |name: &str| files.contains_key(&below(path, name));
     let is_kustomization = kustomization::NAMES.iter().any(|name| has(name));
     match (is_kustomization, has("Chart.yaml")) {
@@ -108,13 +135,13 @@ fn all_below<'a>(folder: &str, files: &'a Files) -> impl Iterator<Item = (&'a st
         .map_while(move |(file, entry)| Some((file.as_str(), file.strip_prefix(&prefix)?, entry)))
 }
 
-fn manifests<'a>(application: &Application, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
-    let path = &application.source.path;
+fn manifests<'a>(source: &SourcePath, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
+    let path = &source.path;
     let mut found = BTreeMap::new();
     let mut is_there = false;
     for (file, rest, entry) in all_below(path, files) {
         is_there = true;
-        if !application.source.is_recursive && rest.contains('/') {
+        if !source.is_recursive && rest.contains('/') {
             continue;
         }
         match entry {
@@ -148,9 +175,8 @@ fn is_manifest(path: &str) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json")) && !path.rsplit('/').next().unwrap_or(path).starts_with('.')
 }
 
-/// The chart's folder, when it lies in the repository, and the files with values.
-fn chart<'a>(application: &Application, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
-    let source = &application.source;
+/// The chart's folder, when it lies in a Git repository.
+fn chart<'a>(source: &SourcePath, files: &'a Files) -> Result<BTreeMap<&'a str, &'a Entry>, RenderError> {
     let mut found = BTreeMap::new();
     if source.helm.chart.is_none() {
         for (file, _, entry) in all_below(&source.path, files) {
@@ -165,15 +191,6 @@ fn chart<'a>(application: &Application, files: &'a Files) -> Result<BTreeMap<&'a
         let description = below(&source.path, "Chart.yaml");
         if !found.contains_key(description.as_str()) {
             return Err(RenderError::NoChart(description));
-        }
-    }
-    for path in &source.helm.values_files {
-        match files.get_key_value(path) {
-            Some((file, entry @ Entry::File { .. })) => drop(found.insert(file.as_str(), entry)),
-            Some((_, Entry::Link | Entry::Submodule)) => return Err(RenderError::NotAFile(path.clone())),
-            None => {
-                return Err(stranger(path, files).map_or(RenderError::NoValues(path.clone()), RenderError::NotAFile));
-            }
         }
     }
     Ok(found)

@@ -20,11 +20,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use self::inputs::{Inputs, inputs, refuse_pointers, stranger};
-pub use self::job::{first_difference, job, label};
+pub use self::inputs::{Inputs, inputs, refuse_pointers, stranger, values};
+pub use self::job::{add, first_difference, job, label, named};
 pub use self::random::{Unsettled, settle};
 pub use self::secrets::{decrypt, may_be_encrypted};
-use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey};
+use crate::model::{Application, ClusterName, CommonMetadata, Object, ObjectKey, SourcePath};
 use crate::sops::SopsError;
 use crate::world::{Kinds, RenderFault};
 
@@ -128,6 +128,17 @@ pub enum RenderError {
         /// Why there is no result.
         fault: RenderFault,
     },
+    /// A source in another repository cannot be rendered.
+    #[error("{place}: {error}")]
+    Elsewhere {
+        /// The repository, and what of it is followed.
+        place: String,
+        /// Why.
+        error: Box<RenderError>,
+    },
+    /// What was fetched of another repository cannot be read.
+    #[error("{0}")]
+    Unread(String),
     /// A file is encrypted, and stays so.
     #[error("{file}: {error}")]
     Encrypted {
@@ -186,6 +197,48 @@ pub enum RenderError {
         /// Why.
         problem: String,
     },
+}
+
+impl RenderError {
+    /// The same, said of the place where the source is.
+    #[must_use]
+    pub fn in_source(self, source: &SourcePath) -> Self {
+        match &source.elsewhere {
+            Some(elsewhere) => Self::Elsewhere { place: elsewhere.to_string(), error: Box::new(self) },
+            None => self,
+        }
+    }
+
+    /// Whether rendering again may go better although Git stays as it is.
+    #[must_use]
+    pub const fn may_be_retried(&self) -> bool {
+        match self {
+            Self::UnknownKind { .. }
+            | Self::Encrypted { .. }
+            | Self::Keys(_)
+            | Self::NoFirst { .. }
+            | Self::NoVariables { .. }
+            | Self::Unread(_) => true,
+            Self::Tool { fault, .. } => matches!(fault, RenderFault::Unavailable(_)),
+            Self::Elsewhere { error, .. } => error.may_be_retried(),
+            Self::NoPath(_)
+            | Self::Empty(_)
+            | Self::NotAFile(_)
+            | Self::Pointer(_)
+            | Self::Yaml { .. }
+            | Self::Object { .. }
+            | Self::Twice { .. }
+            | Self::TooLarge(_)
+            | Self::Ambiguous(_)
+            | Self::NoKustomization(_)
+            | Self::NoChart(_)
+            | Self::NoValues(_)
+            | Self::Kustomization { .. }
+            | Self::Variable(_)
+            | Self::Random { .. }
+            | Self::Unsettled { .. } => false,
+        }
+    }
 }
 
 /// Renders.
@@ -250,7 +303,8 @@ pub fn render_with_files(
         objects.insert(object.key.clone(), object);
     }
     if objects.is_empty() {
-        return Err(RenderError::Empty(application.source.path.clone()));
+        let paths: Vec<&str> = application.sources.iter().map(|source| source.path.as_str()).collect();
+        return Err(RenderError::Empty(paths.join("`, `")));
     }
     if objects.len() > OBJECTS_MAX {
         let count = objects.len();
@@ -380,16 +434,16 @@ fn add_common(body: &mut Value, common: &CommonMetadata) {
 mod tests {
     use super::*;
     use crate::model::{
-        AppName, Deletion, GroupKind, ImageOverride, PausePolicy, RollbackPolicy, SourcePath, SyncPolicy, WavePlan,
+        AppName, Deletion, GroupKind, ImageOverride, PausePolicy, RollbackPolicy, SyncPolicy, WavePlan,
     };
 
-    fn application() -> Application {
+    pub(super) fn application() -> Application {
         Application {
             name: AppName::from("web"),
             version: "2.0".to_owned(),
             images: vec![ImageOverride { name: "example/web".to_owned(), tag: "2.0".to_owned(), digest: None }],
             attempt: 0,
-            source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+            sources: vec![SourcePath { path: "m".to_owned(), ..SourcePath::default() }],
             common: CommonMetadata::default(),
             namespace: "home".to_owned(),
             service_account: None,

@@ -13,6 +13,7 @@ pub mod play;
 
 mod acts;
 mod chance;
+mod elsewhere;
 mod faults;
 mod git;
 mod metrics;
@@ -20,7 +21,7 @@ mod process;
 mod seat;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +33,13 @@ use self::controllers::Controllers;
 use self::seat::Seat;
 use self::state::State;
 use crate::agent::{self, Pace, Settings};
-use crate::model::{AppName, ClusterName, Millis, Object, Timestamp};
+use crate::model::{AppName, ClusterName, Elsewhere, Millis, Object, Timestamp};
 use crate::status::{AppView, Standing};
 use crate::telemetry::Telemetry;
 
 pub use self::acts::Act;
 pub use self::chance::{Chance, Stream};
+pub use self::elsewhere::{Manner, OtherRepository};
 pub use self::faults::{Fault, Faults, Strikes};
 pub use self::git::{BRANCH, Git};
 pub use self::metrics::{Metrics, PROVIDER};
@@ -240,6 +242,17 @@ impl Sim {
         let result = visit(api, controllers, git, metrics);
         state.pass_on();
         result
+    }
+
+    /// Reads or changes another repository, which is there from then on.
+    pub fn with_other<T>(&mut self, other: &Elsewhere, visit: impl FnOnce(&mut OtherRepository) -> T) -> T {
+        visit(self.state().others.all.entry(other.clone()).or_default())
+    }
+
+    /// The other repositories that the agent said last to use.
+    #[must_use]
+    pub fn followed(&self) -> BTreeSet<Elsewhere> {
+        self.state().others.followed.clone()
     }
 
     /// What the process that leads shows of an app.

@@ -1,6 +1,7 @@
 //! Where one process of the agent sits: [`World`], answered by the simulated one. A request travels, takes effect when
 //! it arrives whether or not its sender still lives, and its answer travels back.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use super::chance::Stream;
 use super::faults::Fault;
 use super::state::State;
 use crate::model::marks::FIELD_MANAGER;
-use crate::model::{AppName, Millis, Object, ObjectKey, RenderJob, RenderOutput, Timestamp};
+use crate::model::{AppName, Elsewhere, Millis, Object, ObjectKey, RenderJob, RenderOutput, Timestamp};
 use crate::status::AppView;
 use crate::world::{
     Acting, ApiError, ApplyOptions, BlobId, Event, Kinds, Listed, MeasureError, Part, Polled, Preconditions,
@@ -23,6 +24,8 @@ use crate::world::{
 
 /// How long the agent waits for an answer: what the real edge allows a call.
 const CALL_MILLIS: u64 = 5000;
+/// How long it waits for Git.
+const POLL_MILLIS: u64 = 60_000;
 
 /// Where one process sits.
 #[derive(Clone)]
@@ -320,8 +323,21 @@ impl World for Seat {
         self.send(Doing::Write, None, delete).await
     }
 
-    async fn poll(&self, known: Option<&str>, proven: Option<&str>) -> Result<Polled, SourceError> {
+    async fn poll(
+        &self,
+        of: Option<&Elsewhere>,
+        known: Option<&str>,
+        proven: Option<&str>,
+    ) -> Result<Polled, SourceError> {
         let (known, proven) = (known.map(str::to_owned), proven.map(str::to_owned));
+        if let Some(other) = of.cloned() {
+            let asked = self.ask(move |state| state.others.poll(&other, known.as_deref(), proven.as_deref()));
+            if let Some(answer) = asked.await {
+                return answer;
+            }
+            self.wait(Millis(self.uptime().0 + POLL_MILLIS)).await;
+            return Err(SourceError::Unreachable("no complete answer in time".to_owned()));
+        }
         self.ask(move |state| {
             let chance = state.chance;
             let is_away = state.now < state.git_away_until || state.faults.strike(Fault::FailPoll, chance).is_some();
@@ -333,9 +349,17 @@ impl World for Seat {
         .await
     }
 
-    async fn read(&self, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
+    async fn read(&self, of: Option<&Elsewhere>, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
         // From the store on disk: no travel.
-        self.state().git.read(blobs)
+        let state = self.state();
+        match of {
+            None => state.git.read(blobs),
+            Some(other) => state.others.read(other, blobs),
+        }
+    }
+
+    fn follow(&self, others: &BTreeSet<Elsewhere>) {
+        self.state().others.followed.clone_from(others);
     }
 
     async fn render(&self, _job: &RenderJob) -> Result<RenderOutput, RenderFault> {

@@ -10,6 +10,7 @@ use super::acts::Act;
 use super::api::{Api, Commit, Writer};
 use super::chance::{self, Chance};
 use super::controllers::Controllers;
+use super::elsewhere::OtherRepositories;
 use super::faults::{Fault, Faults};
 use super::git::Git;
 use super::metrics::Metrics;
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) api: Api,
     pub(super) controllers: Controllers,
     pub(super) git: Git,
+    pub(super) others: OtherRepositories,
     pub(super) metrics: Metrics,
     pub(super) faults: Faults,
     pub(super) processes: Vec<Process>,
@@ -72,6 +74,7 @@ impl State {
             api,
             controllers,
             git: Git::default(),
+            others: OtherRepositories::default(),
             metrics: Metrics::default(),
             faults,
             processes: Vec::new(),

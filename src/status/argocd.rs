@@ -16,7 +16,7 @@ use shape::{
 
 use super::wire::{seconds, sentence, value};
 use super::{AppView, Board, Phase, Resource, SyncStatus};
-use crate::model::{Health, Past, PastOutcome, Position, Timestamp};
+use crate::model::{Health, Past, PastOutcome, Position, Reference, SourcePath, Timestamp};
 
 /// The project that every app is in: there are no others.
 pub const PROJECT: &str = "default";
@@ -47,6 +47,7 @@ pub fn application(view: &AppView) -> Value {
         },
         spec: Spec {
             source: source.clone(),
+            sources: sources(view).into_iter().map(|(source, _)| source).collect(),
             destination: destination.clone(),
             project: PROJECT,
             sync_policy: view.application.as_ref().filter(|application| application.sync.is_automated).map(
@@ -66,6 +67,7 @@ pub fn application(view: &AppView) -> Value {
                 status: report.sync.as_str(),
                 compared_to: ComparedTo { source: source.clone(), destination },
                 revision: compared_revision(view),
+                revisions: sources(view).into_iter().map(|(_, commit)| commit).collect(),
             },
             health: AppHealth {
                 status: report.health.status.as_str(),
@@ -95,14 +97,48 @@ pub fn list(board: &Board, keep: impl Fn(&AppView) -> bool) -> Value {
     })
 }
 
+/// The first source, as if there were no others.
 fn source(view: &AppView) -> Source {
-    let declared = view.application.as_ref().map(|application| &application.source);
+    let declared = view.application.as_ref().and_then(|application| application.sources.first());
+    source_at(view, declared, branch(view))
+}
+
+/// All sources with their commits, of an app that has several or whose manifests lie in another repository.
+fn sources(view: &AppView) -> Vec<(Source, String)> {
+    let Some(application) = &view.application else { return Vec::new() };
+    if application.sources.len() < 2 && application.elsewhere().next().is_none() {
+        return Vec::new();
+    }
+    let branch = branch(view);
+    let entry = |declared: &SourcePath| match &declared.elsewhere {
+        None => (source_at(view, Some(declared), branch.clone()), compared_revision(view)),
+        Some(other) => {
+            let commit = view.rendered_from.get(other).map(|revision| revision.commit.clone()).unwrap_or_default();
+            // What it calls `HEAD` is the default branch.
+            let followed = match &other.revision {
+                Reference::Default => "HEAD".to_owned(),
+                Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) | Reference::Range(_) => {
+                    other.revision.to_string()
+                }
+            };
+            let source = source_at(view, Some(declared), followed);
+            (Source { repository: other.repository.clone(), ..source }, commit)
+        }
+    };
+    application.sources.iter().map(entry).collect()
+}
+
+fn branch(view: &AppView) -> String {
+    view.revision.as_ref().map(|revision| revision.followed().to_owned()).unwrap_or_default()
+}
+
+fn source_at(view: &AppView, declared: Option<&SourcePath>, target_revision: String) -> Source {
     let path = declared.map(|source| source.path.clone()).unwrap_or_default();
     Source {
         repository: view.repository.clone(),
         // Argo CD calls the root of a repository a dot.
         path: if declared.is_some() && path.is_empty() { ".".to_owned() } else { path },
-        target_revision: view.revision.as_ref().map(|revision| revision.followed().to_owned()).unwrap_or_default(),
+        target_revision,
         directory: declared
             .filter(|source| source.is_recursive)
             .map(|_| Directory { recurse: true, jsonnet: Empty {} }),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::wire::{HealthWords, Place, Version, Versions, capacity, lane, millis, place, refused, replicas, strategy};
-use super::wire::{value, version};
+use super::wire::{SourceCommit, source_commits, value, version};
 use super::{AppView, Board};
 use crate::model::{
     Analysis, GateRecord, HealthStatus, Measurement, Past, Position, Rollout, Timestamp, Wave, WavePlan, WaveRecord,
@@ -36,6 +36,8 @@ struct RolloutDocument {
     reason: Option<String>,
     #[serde(flatten)]
     versions: Versions,
+    /// Commits of other repositories that what Git declares was rendered of.
+    sources: Vec<SourceCommit>,
     /// The plan that the rollout follows; without one, the plan that the next one will follow.
     plan: Option<PlanDocument>,
     waves: Vec<WaveDocument>,
@@ -178,6 +180,7 @@ pub fn rollout(view: &AppView) -> Value {
         outcome: last.map(|past| past.outcome.as_str()),
         reason: last.map(|past| past.reason.clone()).filter(|reason| !reason.is_empty()),
         versions: Versions::of(view),
+        sources: source_commits(view),
         plan: plan.map(plan_document),
         waves: match (current, last) {
             (Some(rollout), _) => current_waves(view, rollout),

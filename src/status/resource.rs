@@ -6,7 +6,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::wire::{HealthWords, Place, Version, Versions, lane, place, seconds, sentence, value, version};
+use super::wire::{
+    HealthWords, Place, SourceCommit, Version, Versions, lane, place, seconds, sentence, source_commits, value, version,
+};
 use super::{AppView, Phase};
 use crate::model::{GateRecord, Rollout, WaveRecord};
 
@@ -41,6 +43,9 @@ struct Sync {
     status: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     revision: String,
+    /// Commits of other repositories.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceCommit>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +114,7 @@ pub fn resource_status(view: &AppView) -> Value {
         sync: Sync {
             status: view.report.sync.as_str(),
             revision: view.desired.as_ref().map(|desired| desired.revision.commit.clone()).unwrap_or_default(),
+            sources: source_commits(view),
         },
         versions: Versions::of(view),
         rollout: rollout.map(rollout_summary),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Report;
-use crate::model::{AppName, Application, Measurement, Quarantined, Record, ReleaseRef, Revision, Timestamp};
+use crate::model::{
+    AppName, Application, Elsewhere, Measurement, Quarantined, Record, ReleaseRef, Revision, Timestamp,
+};
 
 /// Every app that is shown, by name: what the HTTP server and the metrics read, always one consistent whole.
 pub type Board = Arc<BTreeMap<AppName, Arc<AppView>>>;
@@ -28,6 +30,8 @@ pub struct AppView {
     pub repository: String,
     /// Where Git is, when that is known.
     pub revision: Option<Revision>,
+    /// Of which commits of other repositories it was rendered.
+    pub rendered_from: BTreeMap<Elsewhere, Revision>,
     /// The last good declaration.
     pub application: Option<Arc<Application>>,
     /// What Git says.
@@ -64,6 +68,7 @@ impl AppView {
             created_at: _,
             repository,
             revision,
+            rendered_from,
             application: _,
             desired,
             effective,
@@ -83,6 +88,7 @@ impl AppView {
             && *effective == other.effective
             && *held == other.held
             && *revision == other.revision
+            && *rendered_from == other.rendered_from
             && *record == other.record
             && (name, namespace, uid, repository) == (&other.name, &other.namespace, &other.uid, &other.repository)
     }

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::AppView;
 use crate::model::{
-    Capacity, Digest, Health, Lane, Position, Quarantined, ReleaseRef, Replicas, RevertReason, Rollout, Strategy,
-    Timestamp,
+    Capacity, Digest, Elsewhere, Health, Lane, Position, Quarantined, ReleaseRef, Replicas, RevertReason, Revision,
+    Rollout, Strategy, Timestamp,
 };
 
 /// RFC 3339 in whole seconds: the only form that Kubernetes' and Argo CD's clients read.
@@ -64,6 +64,25 @@ impl Versions {
             held: view.held.as_ref().map(|held| refused(view, held)),
         }
     }
+}
+
+/// The commit of another repository that an app was rendered of.
+#[derive(Serialize)]
+pub(super) struct SourceCommit {
+    repository: String,
+    /// What is followed: for a range of versions, with the tag that it was resolved to.
+    revision: String,
+    commit: String,
+}
+
+/// The commits of other repositories, in the order of their URLs.
+pub(super) fn source_commits(view: &AppView) -> Vec<SourceCommit> {
+    let commit = |(other, revision): (&Elsewhere, &Revision)| SourceCommit {
+        repository: other.repository.clone(),
+        revision: revision.branch.clone(),
+        commit: revision.commit.clone(),
+    };
+    view.rendered_from.iter().map(commit).collect()
 }
 
 /// A Release that is wanted or runs.

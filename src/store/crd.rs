@@ -85,6 +85,7 @@ fn spec_schema() -> Value {
             "images": field("Images whose tag or digest follows the version."),
             "attempt": field("Raised in Git, it releases a quarantined Release for another try."),
             "source": field("Where the manifests are."),
+            "sources": field("Where they are, when that is more than one place."),
             "destination": field("Where the objects go."),
             "plan": field("How a new Release goes out, wave by wave."),
             "sync": field("How the app is kept in sync."),

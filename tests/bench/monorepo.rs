@@ -138,7 +138,7 @@ fn render_all(known: &Known) {
         kinds.into_iter().map(|(group, kind)| ((GroupKind::new(group, kind), "v1".to_owned()), true)).collect();
     let files: &Files = &known.snapshot.files;
     for application in known.declared.apps.values().flatten() {
-        let found = inputs(application, files, &BTreeMap::new()).expect("its folder is there");
+        let found = inputs(&application.sources[0], files, &BTreeMap::new()).expect("its folder is there");
         let contents = found.files.keys().map(|path| ((*path).to_owned(), known.texts[*path].1.clone())).collect();
         let (objects, _) = render_with_files(application, &contents, &kinds).expect("it renders");
         assert_eq!(objects.len(), 3);

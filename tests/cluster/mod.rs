@@ -8,6 +8,7 @@ mod differential;
 mod diffing;
 mod disturbances;
 mod drift;
+mod elsewhere;
 mod events;
 mod harness;
 pub(crate) mod hostile;

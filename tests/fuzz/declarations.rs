@@ -50,7 +50,7 @@ fn judge(files: &sections::Files, parsed: &Parsed, known: &BTreeMap<AppName, Str
     }
     for (name, app) in &declared.apps {
         let Ok(app) = app else { continue };
-        let paths = app.source.helm.values_files.iter().chain([&app.source.path]);
+        let paths = app.sources.iter().flat_map(|source| source.helm.values_files.iter().chain([&source.path]));
         for path in paths {
             let is_inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
             assert!(is_inside, "{name}: {path} leads out of the repository");

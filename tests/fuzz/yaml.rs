@@ -57,7 +57,7 @@ fn look(files: &sections::Files) {
     let entries: Files = files.iter().map(entry).collect();
     let mut known = BTreeMap::new();
     let found = loop {
-        let Ok(found) = inputs(&APPLICATION, &entries, &known) else { return };
+        let Ok(found) = inputs(&APPLICATION.sources[0], &entries, &known) else { return };
         if found.next.is_empty() {
             break found;
         }

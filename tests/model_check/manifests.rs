@@ -64,7 +64,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         version: name(release).to_string(),
         images: Vec::new(),
         attempt: u32::from(attempt),
-        source: SourcePath { path: "m".to_owned(), ..SourcePath::default() },
+        sources: vec![SourcePath { path: "m".to_owned(), ..SourcePath::default() }],
         common: CommonMetadata::default(),
         namespace: "a".to_owned(),
         service_account: None,

@@ -19,6 +19,7 @@ use self::difference::Difference;
 use self::side::Side;
 use super::connection::{Connection, ConnectionArgs, name};
 use super::output::{self, complain};
+use super::rendering::CheckoutArgs;
 use super::{DONE, FAILED, NO};
 use crate::edge::cluster::Cluster;
 use crate::model::{AppName, ClusterName, Object};
@@ -41,6 +42,8 @@ pub(super) struct DiffArgs {
     /// Where source paths start [default: the repository's root]
     #[arg(long, value_name = "FOLDER")]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    checkouts: CheckoutArgs,
     /// Compare this revision of the clone instead of its working tree
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
@@ -103,10 +106,10 @@ impl Wanted<'_> {
 /// Compares. Exit codes are those of `diff`: 0 nothing differs, 1 something does, 2 something could not be compared.
 pub(super) async fn run(arguments: &DiffArgs) -> anyhow::Result<u8> {
     let wanted = Wanted(&arguments.apps);
-    let (path, root) = (&arguments.path, arguments.root.as_deref());
+    let (path, root, checkouts) = (&arguments.path, arguments.root.as_deref(), &arguments.checkouts);
     let mut after = match &arguments.revision {
-        None => side::working_tree(path, root)?,
-        Some(revision) => side::revision(path, root, revision)?,
+        None => side::working_tree(path, root, checkouts)?,
+        Some(revision) => side::revision(path, root, revision, checkouts)?,
     };
     let remarks = std::mem::take(&mut after.remarks);
     let is_live = arguments.against == LIVE;
@@ -115,7 +118,7 @@ pub(super) async fn run(arguments: &DiffArgs) -> anyhow::Result<u8> {
         let settings = super::connection::settings(&arguments.connection).await?;
         (against_live(arguments, settings, &after, wanted).await?, LIVE.to_owned())
     } else {
-        let before = side::revision(path, root, &arguments.against)?;
+        let before = side::revision(path, root, &arguments.against, checkouts)?;
         wanted.are_in(&[&before, &after])?;
         (offline::compare(&before, &after, &wanted), before.label)
     };
@@ -245,8 +248,8 @@ spec:
     #[test]
     fn a_working_tree_and_a_revision_read_alike() {
         let folder = repository();
-        let tree = side::working_tree(folder.path(), None).unwrap();
-        let commit = side::revision(folder.path(), None, "HEAD").unwrap();
+        let tree = side::working_tree(folder.path(), None, &CheckoutArgs::default()).unwrap();
+        let commit = side::revision(folder.path(), None, "HEAD", &CheckoutArgs::default()).unwrap();
         assert_eq!(tree.apps, commit.apps);
         assert!(tree.is_whole && commit.is_whole);
         assert_eq!((tree.label.as_str(), commit.label.len()), ("working tree", 7));
@@ -254,23 +257,28 @@ spec:
         std::fs::create_dir_all(folder.path().join("inner")).unwrap();
         committed(folder.path(), &[("inner/app.yaml", &APP.replace("path: m", "path: n")), ("inner/n/a.yaml", "a: 1")]);
         let inner = folder.path().join("inner");
-        let commit = side::revision(&inner, Some(&inner), "HEAD").unwrap();
-        assert_eq!(commit.apps, side::working_tree(&inner, Some(&inner)).unwrap().apps);
-        assert!(side::revision(&inner, None, "HEAD").is_err(), "its source is not at the root");
+        let commit = side::revision(&inner, Some(&inner), "HEAD", &CheckoutArgs::default()).unwrap();
+        assert_eq!(commit.apps, side::working_tree(&inner, Some(&inner), &CheckoutArgs::default()).unwrap().apps);
+        assert!(
+            side::revision(&inner, None, "HEAD", &CheckoutArgs::default()).is_err(),
+            "its source is not at the root"
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_said_with_its_place() {
         let folder = repository();
         let said = |result: anyhow::Result<Side>| format!("{:#}", result.err().expect("it cannot be read"));
-        let missing = said(side::revision(folder.path(), None, "nowhere"));
+        let missing = said(side::revision(folder.path(), None, "nowhere", &CheckoutArgs::default()));
         assert!(missing.contains("no commit is called `nowhere`"), "{missing}");
         committed(folder.path(), &[("app.yaml", &APP.replace("1.4.0", "1.4"))]);
-        for broken in [said(side::revision(folder.path(), None, "HEAD")), said(side::working_tree(folder.path(), None))]
-        {
+        for broken in [
+            said(side::revision(folder.path(), None, "HEAD", &CheckoutArgs::default())),
+            said(side::working_tree(folder.path(), None, &CheckoutArgs::default())),
+        ] {
             assert!(broken.contains("app.yaml:5:12"), "{broken}");
         }
-        let outside = said(side::revision(tempfile::tempdir().unwrap().path(), None, "HEAD"));
+        let outside = said(side::revision(tempfile::tempdir().unwrap().path(), None, "HEAD", &CheckoutArgs::default()));
         assert!(outside.contains("does not lie in a Git repository"), "{outside}");
     }
 

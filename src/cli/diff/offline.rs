@@ -157,6 +157,7 @@ mod tests {
     use super::super::tests::{committed, repository};
     use super::*;
     use crate::cli::diff::side;
+    use crate::cli::rendering::CheckoutArgs;
 
     const WIDGET: &str = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\n";
     const DEFINITION: &str = "apiVersion: apiextensions.k8s.io/v1
@@ -169,7 +170,7 @@ spec: {group: example.com, names: {kind: Widget}, scope: Cluster}
         let folder = repository();
         committed(folder.path(), first);
         committed(folder.path(), second);
-        let read = |revision: &str| side::revision(folder.path(), None, revision).unwrap();
+        let read = |revision: &str| side::revision(folder.path(), None, revision, &CheckoutArgs::default()).unwrap();
         compare(&read("HEAD~1"), &read("HEAD"), &Wanted::default())
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use crate::cli::rendering;
+use crate::cli::rendering::{self, CheckoutArgs};
 use crate::cli::validate::relative;
 use crate::cli::working_tree::{self, Contents, Read};
 use crate::declare::{Made, ParsedFile, Problem, assemble, is_candidate, parse_file};
@@ -31,8 +31,8 @@ pub(super) struct Side {
 }
 
 /// Reads the working tree at a folder.
-pub(super) fn working_tree(path: &Path, root: Option<&Path>) -> anyhow::Result<Side> {
-    let read = match working_tree::read(path, root)? {
+pub(super) fn working_tree(path: &Path, root: Option<&Path>, checkouts: &CheckoutArgs) -> anyhow::Result<Side> {
+    let read = match working_tree::read(path, root, checkouts)? {
         Read::Tree(tree) => tree,
         Read::Problems(text) => bail!("{} cannot be compared\n{}", path.display(), text.trim_end()),
     };
@@ -43,7 +43,12 @@ pub(super) fn working_tree(path: &Path, root: Option<&Path>) -> anyhow::Result<S
 }
 
 /// Reads a revision of the clone that a folder lies in.
-pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyhow::Result<Side> {
+pub(super) fn revision(
+    path: &Path,
+    root: Option<&Path>,
+    revision: &str,
+    checkouts: &CheckoutArgs,
+) -> anyhow::Result<Side> {
     let commit = Commit::find(path, revision).with_context(|| format!("failed to read revision `{revision}`"))?;
     let start = root.or(commit.root.as_deref()).unwrap_or(path);
     let folder = below(path, start)?;
@@ -66,7 +71,7 @@ pub(super) fn revision(path: &Path, root: Option<&Path>, revision: &str) -> anyh
             anyhow!("revision `{revision}` cannot be compared\n{}", problems.join("\n"))
         })?;
         let read = |path: &str| Ok(read(&commit, files.get(path).into_iter())?.pop().unwrap_or_default());
-        let contents = rendering::manifests(&app, &files, read);
+        let contents = rendering::manifests(&app, &files, read, checkouts);
         let contents = contents.with_context(|| format!("failed to render {name} at {label}"))?;
         apps.insert(name, (app, contents));
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::connection::name;
 use super::output::{self, complain, print};
+use super::rendering::CheckoutArgs;
 use super::working_tree::{self, Read, Tree};
 use super::{DONE, FAILED, NO};
 use crate::config::parse_duration;
@@ -27,6 +28,8 @@ pub(super) struct SimulateArgs {
     /// The repository's root, which source paths start from; found by its `.git`, or PATH itself
     #[arg(long)]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    checkouts: CheckoutArgs,
     /// Play this app alone
     #[arg(long, value_name = "NAME", value_parser = name)]
     app: Option<String>,
@@ -67,7 +70,7 @@ struct Failure {
 
 /// Plays. Exit codes: 0 every app completes, 1 there are problems or an app does not complete, 2 something cannot be read.
 pub(super) fn run(arguments: &SimulateArgs) -> anyhow::Result<u8> {
-    let tree = match working_tree::read(&arguments.path, arguments.root.as_deref())? {
+    let tree = match working_tree::read(&arguments.path, arguments.root.as_deref(), &arguments.checkouts)? {
         Read::Tree(tree) => tree,
         Read::Problems(text) => {
             print(&text);

@@ -113,7 +113,7 @@ fn own_fields_win_mappings_merge_and_lists_replace() {
     assert_eq!(told(&declarations), [""; 0]);
     let app = good(&declarations, "web");
     // A path that starts at the base's folder stays there.
-    assert_eq!((app.source.path.as_str(), app.source.is_recursive), ("base/manifests", true));
+    assert_eq!((app.sources[0].path.as_str(), app.sources[0].is_recursive), ("base/manifests", true));
     assert_eq!((app.namespace.as_str(), app.service_account.as_deref()), ("prod", Some("deployer")));
     assert_eq!((app.sync.prunes, app.sync.self_heals), (true, false));
     assert_eq!(app.sync.adopt.iter().collect::<Vec<_>>(), ["kubectl"]);
@@ -215,7 +215,7 @@ fn a_folder_that_matches_is_an_application_with_a_version_of_its_own() {
     assert_eq!((told(&declarations), names(&declarations)), (vec![], vec!["api".to_owned(), "web".to_owned()]));
     let (web, api) = (good(&declarations, "web"), good(&declarations, "api"));
     assert_eq!(
-        (web.version.as_str(), web.source.path.as_str(), web.declared_in.as_str()),
+        (web.version.as_str(), web.sources[0].path.as_str(), web.declared_in.as_str()),
         ("1.4.0", "apps/web", "set.yaml")
     );
     assert_eq!((api.version.as_str(), api.attempt, api.images[0].tag.as_str()), ("7", 2, "7"));
@@ -383,7 +383,10 @@ fn a_template_may_have_a_base_and_what_a_variable_holds_is_text() {
     let declarations = made(&[("base.yaml", &base), ("set.yaml", &set)], &[], &[]);
     assert_eq!(names(&declarations), ["api", "db", "evil!"]);
     let api = good(&declarations, "api");
-    assert_eq!((api.source.path.as_str(), api.sync.prunes, api.namespace.as_str()), ("manifests", true, "team-one"));
+    assert_eq!(
+        (api.sources[0].path.as_str(), api.sync.prunes, api.namespace.as_str()),
+        ("manifests", true, "team-one")
+    );
 }
 
 #[test]

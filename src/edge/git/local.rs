@@ -66,7 +66,7 @@ impl Local {
         let ancestry = match (proven, &self.reference) {
             (None, _) => Ancestry::First,
             (Some(_), Reference::Tag(_) | Reference::Commit(_) | Reference::Range(_)) => Ancestry::Named,
-            (Some(proven), Reference::Branch(_)) => {
+            (Some(proven), Reference::Branch(_) | Reference::Default) => {
                 match relate(&repository, head, proven, DEEPEN_COMMITS_MAX).map_err(|error| broken(&error))? {
                     Relation::Descends => Ancestry::Descends,
                     // Nothing can be fetched here, so a shallow repository proves nothing.
@@ -93,10 +93,16 @@ impl Local {
         // Names that are no text are none that settings can name.
         let names: Vec<String> = all.names().flatten().map(ToOwned::to_owned).collect();
         let names = || names.iter().map(String::as_str);
-        let Some(chosen) = resolve::choose(&self.reference, names()) else {
-            let head = repository.find_reference("HEAD").ok();
-            let default_branch = head.as_ref().and_then(|head| head.symbolic_target().ok().flatten());
-            let default_branch = default_branch.filter(|default| names().any(|name| name == *default));
+        let head = repository.find_reference("HEAD").ok();
+        let default_branch = head.as_ref().and_then(|head| head.symbolic_target().ok().flatten());
+        let default_branch = default_branch.filter(|default| names().any(|name| name == *default));
+        let chosen = match &self.reference {
+            Reference::Default => default_branch.map(ToOwned::to_owned),
+            Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) | Reference::Range(_) => {
+                resolve::choose(&self.reference, names())
+            }
+        };
+        let Some(chosen) = chosen else {
             return Err(match names().next() {
                 Some(_) => resolve::absent(&self.reference, names(), default_branch),
                 None => resolve::empty(&self.reference),

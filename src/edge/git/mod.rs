@@ -1,4 +1,4 @@
-//! Reads one reference of one Git repository: its commit and the files of that, without a working tree and without a subprocess.
+//! Reads references of Git repositories: its commit and the files of that, without a working tree and without a subprocess.
 //!
 //! Enters: where the repository is ([`GitSettings`]) and what the caller knows. Leaves: [`Polled`] and contents of blobs.
 //! A remote repository (`https`, `http`, `ssh`) is kept as a shallow bare clone below the store folder; a local one is opened in
@@ -8,8 +8,8 @@
 //! In reading order: `place` and `resolve` (what the settings say), `credentials`, `tls` and `known_hosts` (who we are, and
 //! whom we trust), `connect`, `github_app` and `http` (one request), `ssh` (one command), `exchange` (what both have in
 //! common), `refs` and `listing` (the cheap poll), `transport` (libgit2 over them), `store` (the clone), `ancestry`, `tree` and
-//! `snapshot` (what is in it), `remote` and `local` (one poll), `watch` (hints), `worker` (the thread); `revision` is what the
-//! command line reads a commit of a clone with.
+//! `snapshot` (what is in it), `remote` and `local` (one poll), `watch` (hints), `worker` (the thread), `others` (several of
+//! them); `revision` is what the command line reads a commit of a clone with.
 
 mod ancestry;
 mod connect;
@@ -20,6 +20,7 @@ mod http;
 mod known_hosts;
 mod listing;
 mod local;
+mod others;
 mod place;
 mod refs;
 mod remote;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub use self::others::{Others, OthersSettings};
 use self::place::Place;
 pub use self::revision::Commit;
 use self::worker::{Message, Worker};
@@ -121,16 +123,25 @@ pub struct GitSource {
 impl GitSource {
     /// Starts the Git thread. Nothing is fetched or read yet, so a server that is down is no error here.
     pub fn open(settings: GitSettings) -> Result<Self, SourceError> {
-        Self::open_with(settings, LIMITS)
+        Self::open_counted(settings, LIMITS, Arc::default())
     }
 
+    /// The same for another reference, whose requests are counted with these.
+    fn open_beside(&self, settings: GitSettings) -> Result<Self, SourceError> {
+        Self::open_counted(settings, LIMITS, Arc::clone(&self.requests))
+    }
+
+    #[cfg(test)]
     fn open_with(settings: GitSettings, limits: Limits) -> Result<Self, SourceError> {
+        Self::open_counted(settings, limits, Arc::default())
+    }
+
+    fn open_counted(settings: GitSettings, limits: Limits, requests: Arc<AtomicU64>) -> Result<Self, SourceError> {
         let place = Place::parse(&settings.repository)?;
         transport::register();
         let (messages, inbox) = mpsc::channel(WAITING_MAX);
         let (current_sender, current) = tokio::sync::watch::channel(None);
         let hint = Arc::new(Notify::new());
-        let requests = Arc::new(AtomicU64::new(0));
         let mut worker = Worker::new(settings, place, limits, current_sender, Arc::clone(&hint), Arc::clone(&requests));
         std::thread::Builder::new()
             .name("git".to_owned())
@@ -186,6 +197,13 @@ impl GitSource {
     /// several count as one. Safe to cancel.
     pub async fn hinted(&self) {
         self.hint.notified().await;
+    }
+
+    /// Gives it up; returns once nothing of it is in use any more.
+    async fn closed(self) {
+        let Self { messages, mut current, .. } = self;
+        drop(messages);
+        while current.changed().await.is_ok() {}
     }
 
     /// How many requests (over SSH: commands) were sent so far.

@@ -109,7 +109,7 @@ impl Remote {
         let mut steps = DEEPEN_STEPS.iter();
         let ancestry = loop {
             let Some(proven) = proven else { break Ancestry::First };
-            if !matches!(self.reference, Reference::Branch(_)) {
+            if !matches!(self.reference, Reference::Branch(_) | Reference::Default) {
                 break Ancestry::Named;
             }
             match relate(&repository, head, proven, DEEPEN_COMMITS_MAX)? {
@@ -134,7 +134,7 @@ impl Remote {
         }
         let bytes_max = match &self.reference {
             Reference::Range(_) => ADVERTISEMENT_BYTES_MAX,
-            Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => LISTING_BYTES_MAX,
+            Reference::Default | Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => LISTING_BYTES_MAX,
         };
         let prefix = resolve::prefix(&self.reference);
         let listed = listing::list(exchange, &mut self.protocol, &[&prefix], bytes_max)?;
@@ -142,7 +142,9 @@ impl Remote {
         if let Some(chosen) = resolve::choose(&self.reference, names())
             && let Some(found) = listed.refs.iter().find(|found| found.name == chosen)
         {
-            return Ok(Target::new(&self.reference, &chosen, resolve::commit_of(found)?));
+            // What `HEAD` names is asked for by its own name: it may name another one next time.
+            let named = found.target.as_deref().filter(|_| self.reference == Reference::Default);
+            return Ok(Target::new(&self.reference, named.unwrap_or(&chosen), resolve::commit_of(found)?));
         }
         // Only now is it worth asking what there is instead.
         let others = match listed.is_all {

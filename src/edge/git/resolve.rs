@@ -23,6 +23,7 @@ impl Target {
     /// A target from the ref that [`choose`] chose.
     pub(super) fn new(reference: &Reference, chosen: &str, commit: Oid) -> Self {
         let shown = match reference {
+            Reference::Default => chosen.strip_prefix("refs/heads/").unwrap_or(chosen).to_owned(),
             Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => reference.to_string(),
             Reference::Range(_) => format!("{reference} ({})", chosen.strip_prefix("refs/tags/").unwrap_or(chosen)),
         };
@@ -49,6 +50,7 @@ pub(super) fn unsupported() -> SourceError {
 /// What the names of all refs that matter start with.
 pub(super) fn prefix(reference: &Reference) -> String {
     match reference {
+        Reference::Default => "HEAD".to_owned(),
         Reference::Branch(name) => format!("refs/heads/{name}"),
         Reference::Tag(name) => format!("refs/tags/{name}"),
         Reference::Range(range) => format!("refs/tags/{}", range.prefix()),
@@ -59,7 +61,7 @@ pub(super) fn prefix(reference: &Reference) -> String {
 /// The whole name of the ref that is meant.
 pub(super) fn choose<'a>(reference: &Reference, mut names: impl Iterator<Item = &'a str>) -> Option<String> {
     match reference {
-        Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => {
+        Reference::Default | Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => {
             let wanted = prefix(reference);
             names.any(|name| name == wanted).then_some(wanted)
         }
@@ -80,6 +82,10 @@ pub(super) fn absent<'a>(
 ) -> SourceError {
     let default_branch = default_branch.and_then(|name| name.strip_prefix("refs/heads/"));
     SourceError::NoReference(match (reference, default_branch) {
+        (Reference::Default, Some(default)) => {
+            format!("the repository's default branch is `{default}`, and there is no such branch")
+        }
+        (Reference::Default, None) => "the repository has no default branch; say which `revision` is meant".to_owned(),
         (Reference::Branch(name), Some(default)) => {
             format!("branch `{name}` does not exist in the repository; its default branch is `{default}`")
         }
@@ -96,6 +102,7 @@ pub(super) fn absent<'a>(
 /// What to say of a repository without any ref.
 pub(super) fn empty(reference: &Reference) -> SourceError {
     let what = match reference {
+        Reference::Default => "branch".to_owned(),
         Reference::Branch(name) => format!("branch `{name}`"),
         Reference::Tag(name) => format!("tag `{name}`"),
         Reference::Commit(id) => format!("commit {id}"),

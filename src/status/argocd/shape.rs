@@ -36,6 +36,8 @@ pub(super) struct Metadata {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Spec {
     pub(super) source: Source,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sources: Vec<Source>,
     pub(super) destination: Destination,
     pub(super) project: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +150,8 @@ pub(super) struct Sync {
     pub(super) compared_to: ComparedTo,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) revision: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) revisions: Vec<String>,
 }
 
 #[derive(Serialize)]

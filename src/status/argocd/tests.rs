@@ -1,11 +1,12 @@
 //! What Argo CD's clients read at well-known moments.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::{application, list};
-use crate::model::{Health, HealthStatus, PastOutcome};
+use crate::model::{Elsewhere, Health, HealthStatus, PastOutcome, Reference, Revision, SourcePath};
 use crate::status::fixture::{at, board, commit, held, idle, measuring, past, release, report, resource};
 use crate::status::{Phase, SyncStatus};
 
@@ -185,8 +186,8 @@ fn nothing_has_operated_before_the_first_sync() {
 fn folders_and_digests_are_written_in_argo_cds_terms() {
     let mut view = idle("shop");
     let mut declared = crate::status::fixture::application("shop");
-    declared.source.path = String::new();
-    declared.source.is_recursive = true;
+    declared.sources[0].path = String::new();
+    declared.sources[0].is_recursive = true;
     declared.images[0].digest = Some("sha256:abc".to_owned());
     view.application = Some(Arc::new(declared));
     view.record.past.push(past(3, release("1.2.0", 3), PastOutcome::Withdrawn));
@@ -194,6 +195,31 @@ fn folders_and_digests_are_written_in_argo_cds_terms() {
     assert_eq!(document["spec"]["source"]["path"], ".");
     assert_eq!(document["spec"]["source"]["directory"], json!({"recurse": true, "jsonnet": {}}));
     assert_eq!(document["status"]["summary"]["images"], json!(["registry.example/web@sha256:abc"]));
+}
+
+#[test]
+fn several_sources_are_told_with_the_commit_of_each() {
+    let mut view = idle("shop");
+    let mut declared = crate::status::fixture::application("shop");
+    let charts = Elsewhere { repository: "https://git.example/charts".to_owned(), revision: Reference::Default };
+    let other = SourcePath { elsewhere: Some(charts.clone()), path: "web".to_owned(), ..SourcePath::default() };
+    declared.sources.push(other);
+    view.application = Some(Arc::new(declared));
+    let revision = Revision { branch: "trunk".to_owned(), commit: commit('7'), signer: None };
+    view.rendered_from = BTreeMap::from([(charts, revision)]);
+    let document = application(&view);
+    let own = json!({"repoURL": "https://git.example/shop.git", "path": "apps/shop", "targetRevision": "main"});
+    let other = json!({"repoURL": "https://git.example/charts", "path": "web", "targetRevision": "HEAD"});
+    assert_eq!(document["spec"]["source"], own);
+    assert_eq!(document["spec"]["sources"], json!([own, other]));
+    assert_eq!(document["status"]["sync"]["revision"], commit('2'));
+    assert_eq!(document["status"]["sync"]["revisions"], json!([commit('2'), commit('7')]));
+
+    let of_one = application(&idle("shop"));
+    assert!(of_one["spec"].get("sources").is_none() && of_one["status"]["sync"].get("revisions").is_none());
+    let sources = json!([{"repository": "https://git.example/charts", "revision": "trunk", "commit": commit('7')}]);
+    assert_eq!(crate::status::resource_status(&view)["sync"]["sources"], sources);
+    assert_eq!(crate::status::native::rollout(&view)["sources"], sources);
 }
 
 #[test]

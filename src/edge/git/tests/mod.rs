@@ -6,6 +6,7 @@ mod github;
 mod hostile;
 mod local;
 mod lying;
+mod others;
 mod proxy;
 mod references;
 mod remote;

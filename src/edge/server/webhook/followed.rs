@@ -4,7 +4,7 @@
 //! one: URLs are compared by host and path alone, in any case of letters, as all of these hosts do.
 
 use super::push::Push;
-use crate::model::Reference;
+use crate::model::{Elsewhere, Reference};
 
 /// A repository that the agent follows.
 #[derive(Clone, Debug)]
@@ -23,6 +23,12 @@ const OTHER_NAMES: [(&str, &str); 4] = [
     ("ssh.dev.azure.com", "dev.azure.com"),
 ];
 
+impl From<&Elsewhere> for Followed {
+    fn from(other: &Elsewhere) -> Self {
+        Self { repository: other.repository.clone(), reference: other.revision.clone() }
+    }
+}
+
 impl Followed {
     /// Whether one of the URLs leads to this repository.
     pub(super) fn is_repository(&self, urls: &[String]) -> bool {
@@ -37,6 +43,8 @@ impl Followed {
 
     fn follows(&self, name: &str) -> bool {
         match &self.reference {
+            // Which branch that is, the repository says.
+            Reference::Default => name.starts_with("refs/heads/"),
             Reference::Branch(branch) => name.strip_prefix("refs/heads/") == Some(branch),
             Reference::Tag(tag) => name.strip_prefix("refs/tags/") == Some(tag),
             Reference::Range(range) => {

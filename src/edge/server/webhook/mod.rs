@@ -14,6 +14,7 @@ mod push;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use followed::Followed;
 use provider::{Event, Provider};
 
+use crate::model::Elsewhere;
 use crate::status::Standing;
 use crate::telemetry::Telemetry;
 
@@ -41,6 +43,10 @@ pub struct Webhook {
     pub followed: Vec<Followed>,
     /// Has Git looked at. A full channel is as good as sent.
     pub poke: mpsc::Sender<()>,
+    /// Other repositories that applications use at present.
+    pub others: watch::Receiver<BTreeSet<Elsewhere>>,
+    /// Has one of them looked at.
+    pub poke_other: mpsc::Sender<Elsewhere>,
 }
 
 /// What one who has proved nothing yet may cost.
@@ -165,17 +171,27 @@ impl Shared {
             Event::Other => return Ok(Heeded::PassedOver),
         };
         drop((bytes, place));
-        let is_ours = self.webhook.followed.iter().any(|followed| followed.is_repository(&push.urls));
+        let others = self.webhook.others.borrow().clone();
+        let is_other = |other: &&Elsewhere| Followed::from(*other).is_touched_by(&push);
+        let touched: Vec<&Elsewhere> = others.iter().filter(is_other).collect();
+        let is_known = |followed: Followed| followed.is_repository(&push.urls);
+        let is_ours = self.webhook.followed.iter().cloned().chain(others.iter().map(Followed::from)).any(is_known);
         let is_followed = self.webhook.followed.iter().any(|followed| followed.is_touched_by(&push));
-        tracing::info!(provider = provider.name(), is_ours, is_followed, "a push was announced");
-        if !is_followed {
+        let is_heeded = is_followed || !touched.is_empty();
+        tracing::info!(provider = provider.name(), is_ours, is_followed = is_heeded, "a push was announced");
+        if !is_heeded {
             return Ok(Heeded::PassedOver);
         }
         if *self.standing.borrow() != Standing::Leading {
             return Err(Refusal::NotLeading);
         }
         // A full queue holds a hint that leads to the same poll; a closed one means that the agent is ending.
-        let _ = self.webhook.poke.try_send(());
+        if is_followed {
+            let _ = self.webhook.poke.try_send(());
+        }
+        for other in touched {
+            let _ = self.webhook.poke_other.try_send(other.clone());
+        }
         Ok(Heeded::Poked)
     }
 }

@@ -25,6 +25,7 @@ struct Running {
     ops: Option<SocketAddr>,
     secrets: tempfile::TempDir,
     pokes: mpsc::Receiver<()>,
+    other_pokes: mpsc::Receiver<Elsewhere>,
     standing: watch::Sender<Standing>,
     _shutdown: watch::Sender<bool>,
     _server: Option<Server>,
@@ -37,7 +38,16 @@ struct Answer {
     text: String,
 }
 
-fn webhook(branch: &str) -> (Webhook, tempfile::TempDir, mpsc::Receiver<()>) {
+/// What is told of pushes: to the repository that declares, and to others.
+type Pokes = (mpsc::Receiver<()>, mpsc::Receiver<Elsewhere>);
+
+/// Another repository that applications use.
+fn charts() -> Elsewhere {
+    let repository = "git@git.example:team/charts.git".to_owned();
+    Elsewhere { repository, revision: Reference::parse("~1.4").unwrap() }
+}
+
+fn webhook(branch: &str) -> (Webhook, tempfile::TempDir, Pokes) {
     let secrets = tempfile::tempdir().unwrap();
     for provider in Provider::ALL {
         std::fs::write(secrets.path().join(provider.name()), format!("{SECRET}\n")).unwrap();
@@ -46,12 +56,15 @@ fn webhook(branch: &str) -> (Webhook, tempfile::TempDir, mpsc::Receiver<()>) {
     let (poke, pokes) = mpsc::channel(1);
     let reference = Reference::parse(branch).unwrap();
     let followed = vec![Followed { repository: format!("{URL}.git"), reference }];
-    (Webhook { secrets: secrets.path().to_owned(), followed, poke }, secrets, pokes)
+    let others = watch::channel(BTreeSet::from([charts()])).1;
+    let (poke_other, other_pokes) = mpsc::channel(1);
+    let webhook = Webhook { secrets: secrets.path().to_owned(), followed, poke, others, poke_other };
+    (webhook, secrets, (pokes, other_pokes))
 }
 
 /// The real server with both of its ports.
 async fn start() -> Running {
-    let (webhook, secrets, pokes) = webhook("refs/heads/main");
+    let (webhook, secrets, (pokes, other_pokes)) = webhook("refs/heads/main");
     let any = "127.0.0.1:0".parse().unwrap();
     let token_file = secrets.path().join("token");
     std::fs::write(&token_file, "token").unwrap();
@@ -64,19 +77,39 @@ async fn start() -> Running {
     let (refresh, _refreshes) = mpsc::channel(1);
     let server = serve(settings, sources, Telemetry::new(), Requests::default, refresh, stop).await.unwrap();
     let (api, ops) = (server.api_address, Some(server.ops_address));
-    Running { api, ops, secrets, pokes, standing, _shutdown: shutdown, _server: Some(server), _serving: None }
+    Running {
+        api,
+        ops,
+        secrets,
+        pokes,
+        other_pokes,
+        standing,
+        _shutdown: shutdown,
+        _server: Some(server),
+        _serving: None,
+    }
 }
 
 /// The route alone, within limits of the test.
 async fn start_within(limits: Limits) -> Running {
-    let (webhook, secrets, pokes) = webhook("refs/heads/main");
+    let (webhook, secrets, (pokes, other_pokes)) = webhook("refs/heads/main");
     let (standing, standing_seen) = watch::channel(Standing::Leading);
     let (shutdown, stop) = watch::channel(false);
     let routes: Router = router(webhook, standing_seen, Telemetry::new(), limits);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
     let serving = tokio::spawn(connections::accept(listener, routes, stop));
-    Running { api, ops: None, secrets, pokes, standing, _shutdown: shutdown, _server: None, _serving: Some(serving) }
+    Running {
+        api,
+        ops: None,
+        secrets,
+        pokes,
+        other_pokes,
+        standing,
+        _shutdown: shutdown,
+        _server: None,
+        _serving: Some(serving),
+    }
 }
 
 /// Sends bytes piece by piece, and reads the answer.
@@ -272,6 +305,20 @@ async fn the_signature_that_github_documents_is_right() {
         assert_eq!((answer.status, answer.text.as_str()), (status, text), "{event} {body}");
     }
     assert!(!running.is_poked());
+}
+
+#[tokio::test]
+async fn a_push_to_another_repository_is_told_of_that_one_alone() {
+    let mut running = start().await;
+    let url = "https://git.example/team/charts";
+    for (reference, expected) in [("refs/tags/v1.4.2", Some(charts())), ("refs/heads/main", None)] {
+        let answer = running.post_github("push", &github_push(url, reference)).await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, ""), "{reference}");
+        assert_eq!(running.other_pokes.try_recv().ok(), expected, "{reference}");
+        assert!(!running.is_poked(), "{reference}");
+    }
+    running.post_github("push", &github_push(URL, "refs/heads/main")).await;
+    assert!(running.is_poked() && running.other_pokes.try_recv().is_err());
 }
 
 #[tokio::test]
