@@ -35,8 +35,6 @@ pub struct Config {
     pub store: PathBuf,
     /// Socket of the renderer of Kustomize and Helm; without one only plain YAML is rendered.
     pub renderer: Option<PathBuf>,
-    /// Folder of the keys whose owners may sign heads; without one nothing is verified. Re-read at every poll.
-    pub verify_keys: Option<PathBuf>,
     /// Folder of the keys that open files encrypted with SOPS. Re-read when they are used.
     pub sops_keys: Option<PathBuf>,
     /// Time between two polls while nothing is under way.
@@ -344,6 +342,7 @@ fn merge(
             true => Some(proxy.checked(urls::proxy_url)?),
             false => None,
         },
+        verify_keys: path("verify-keys", &arguments.verify_keys, &file.verify_keys)?,
     };
     let git = GitRules::new(&repository, given, &file.repositories, file_name, proxies)?;
     let in_flight = file.writes_in_flight_max.map(|count| count.to_string());
@@ -354,7 +353,6 @@ fn merge(
         git,
         store: pick("store", &arguments.store, &file.store, "/var/lib/tidegate").checked(file_path)?,
         renderer: path("renderer", &arguments.renderer, &file.renderer)?,
-        verify_keys: path("verify-keys", &arguments.verify_keys, &file.verify_keys)?,
         sops_keys: path("sops-keys", &arguments.sops_keys, &file.sops_keys)?,
         poll_interval: pick("poll-interval", &arguments.poll_interval, &file.poll_interval, "5s")
             .checked(poll_interval)?,

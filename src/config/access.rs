@@ -19,6 +19,8 @@ pub struct GitAccess {
     pub known_hosts: Option<PathBuf>,
     /// URL of the HTTP proxy on the way there. SSH goes its own way.
     pub proxy: Option<String>,
+    /// Folder of the keys whose owners may sign heads; without one, nothing is verified.
+    pub verify_keys: Option<PathBuf>,
 }
 
 /// One entry of `repositories` in the settings file.
@@ -30,6 +32,7 @@ pub(super) struct FileRepository {
     ca_file: Option<PathBuf>,
     known_hosts: Option<PathBuf>,
     proxy: Option<String>,
+    verify_keys: Option<String>,
 }
 
 /// The variables that programs take their proxies from.
@@ -73,6 +76,8 @@ impl ProxyVariables {
 pub struct GitRules {
     /// The agent's own repository.
     own: (String, GitAccess),
+    /// What the settings say for all repositories.
+    verify_keys: Option<PathBuf>,
     /// By URL, or by what URLs start with.
     others: Vec<(String, GitAccess)>,
     environment: std::sync::Arc<Matcher>,
@@ -89,6 +94,7 @@ impl GitRules {
     ) -> Result<Self, ConfigError> {
         let mut rules = Self {
             own: (comparable(repository.trim_end_matches('/')), GitAccess::default()),
+            verify_keys: given.verify_keys.clone(),
             others: Vec::new(),
             environment: std::sync::Arc::new(proxies.matcher()?),
         };
@@ -108,8 +114,15 @@ impl GitRules {
                 Ok(proxy) => proxy,
                 Err(reason) => return refuse("proxy", reason),
             };
-            let FileRepository { url: _, credentials, ca_file, known_hosts, proxy: _ } = entry.clone();
-            rules.others.push((pattern, GitAccess { credentials, ca_file, known_hosts, proxy }));
+            let FileRepository { url: _, credentials, ca_file, known_hosts, proxy: _, verify_keys } = entry.clone();
+            // What it does not say is as the settings have it for all.
+            let verify_keys = match verify_keys.as_deref() {
+                None => given.verify_keys.clone(),
+                Some("none") => None,
+                Some("") => return refuse("verifyKeys", "expected a folder, or `none`".to_owned()),
+                Some(folder) => Some(PathBuf::from(folder)),
+            };
+            rules.others.push((pattern, GitAccess { credentials, ca_file, known_hosts, proxy, verify_keys }));
         }
         let found = rules.found(&rules.own.0);
         rules.own.1 = GitAccess {
@@ -117,6 +130,7 @@ impl GitRules {
             ca_file: given.ca_file.or(found.ca_file),
             known_hosts: given.known_hosts.or(found.known_hosts),
             proxy: given.proxy.or(found.proxy),
+            verify_keys: given.verify_keys.or(found.verify_keys),
         };
         Ok(rules)
     }
@@ -145,7 +159,8 @@ impl GitRules {
     }
 
     fn found(&self, url: &str) -> GitAccess {
-        self.best(url).cloned().unwrap_or_default()
+        let rest = || GitAccess { verify_keys: self.verify_keys.clone(), ..GitAccess::default() };
+        self.best(url).cloned().unwrap_or_else(rest)
     }
 
     /// The entry whose URL fits best: the longest.
@@ -250,6 +265,35 @@ mod cases {
         check("ada@git.example:a.git", Some("/ada"));
         check("bob@git.example:a.git", None);
         check("/srv/git.example/team", None);
+    }
+
+    #[test]
+    fn who_may_sign_is_said_for_all_or_for_one() {
+        let keyed = |url: &str, keys: &str| FileRepository {
+            verify_keys: Some(keys.to_owned()).filter(|keys| !keys.is_empty()),
+            ..entry(url, "/team")
+        };
+        let others = [
+            keyed("https://git.example/", ""),
+            keyed("https://git.example/team/", "/team-keys"),
+            keyed("https://mirror.example/", "none"),
+        ];
+        let given = |keys: Option<&str>| GitAccess { verify_keys: keys.map(PathBuf::from), ..GitAccess::default() };
+        for (own, all, expected) in [
+            ("https://host.example/fleet", Some("/keys"), [Some("/keys"), Some("/keys"), Some("/team-keys"), None]),
+            ("https://host.example/fleet", None, [None, None, Some("/team-keys"), None]),
+            ("https://mirror.example/fleet", Some("/keys"), [Some("/keys"), Some("/keys"), Some("/team-keys"), None]),
+            ("https://git.example/team/fleet", None, [Some("/team-keys"), None, Some("/team-keys"), None]),
+        ] {
+            let rules = GitRules::new(own, given(all), &others, "settings.yaml", &ProxyVariables::default()).unwrap();
+            let urls = [own, "https://git.example/a", "https://git.example/team/charts", "https://mirror.example/b"];
+            let found = urls.map(|url| rules.access_for(url).verify_keys);
+            assert_eq!(found, expected.map(|keys| keys.map(PathBuf::from)), "{own} {all:?}");
+        }
+        let empty = FileRepository { verify_keys: Some(String::new()), ..entry("https://git.example/", "/team") };
+        let refused = GitRules::new("/srv/fleet", given(None), &[empty], "settings.yaml", &ProxyVariables::default());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("repositories[0].verifyKeys") && refused.contains("`none`"), "{refused}");
     }
 
     #[test]

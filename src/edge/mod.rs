@@ -91,18 +91,13 @@ impl Outside {
             repository: config.repository.clone(),
             reference: config.reference.clone(),
             access: config.access_for(&config.repository),
-            verify_keys: config.verify_keys.clone(),
             store: config.store.clone(),
         };
         git::sweep(&config.store, std::slice::from_ref(&settings));
         let git = GitSource::open(settings).map_err(OpenError::Git)?;
         let renderer = Renderer::new(config.renderer.clone(), &config.store);
         let outside = Self::compose(cluster, git, Providers::new(config.providers.clone()), renderer)?;
-        let others = Others::new(Some(OthersSettings {
-            rules: config.git.clone(),
-            verify_keys: config.verify_keys.clone(),
-            store: config.store.clone(),
-        }));
+        let others = Others::new(Some(OthersSettings { rules: config.git.clone(), store: config.store.clone() }));
         Ok(Self { others, sops_keys: config.sops_keys.clone(), ..outside })
     }
 

@@ -12,14 +12,7 @@ fn git() -> GitSource {
     let folder = std::env::temp_dir().join("tidegate-no-repository");
     let repository = folder.to_string_lossy().into_owned();
     let reference = Reference::Branch("main".to_owned());
-    GitSource::open(GitSettings {
-        repository,
-        reference,
-        access: GitAccess::default(),
-        verify_keys: None,
-        store: folder,
-    })
-    .unwrap()
+    GitSource::open(GitSettings { repository, reference, access: GitAccess::default(), store: folder }).unwrap()
 }
 
 async fn open(script: &Script) -> Outside {

@@ -43,7 +43,7 @@ pub(crate) fn run(apps: usize, rounds: usize) {
         let reference = Reference::Branch("main".to_owned());
         let store = folder.path().join(store);
         let access = GitAccess::default();
-        GitSource::open(GitSettings { repository, reference, access, verify_keys: None, store }).expect("it is a place")
+        GitSource::open(GitSettings { repository, reference, access, store }).expect("it is a place")
     };
     let own = Process(std::process::id());
     let at_start = own.memory();

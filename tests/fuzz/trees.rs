@@ -35,7 +35,6 @@ impl Scene {
             repository: folder.path().join("it.git").display().to_string(),
             reference: Reference::Branch("main".to_owned()),
             access: GitAccess::default(),
-            verify_keys: None,
             store: folder.path().join("store"),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");

@@ -62,10 +62,8 @@ pub struct GitSettings {
     pub repository: String,
     /// What of it is followed.
     pub reference: Reference,
-    /// How to reach it: names of files, which are read again at every poll.
+    /// How to reach it, and who may sign: names of files, which are read again at every poll.
     pub access: GitAccess,
-    /// Folder of the keys whose owners may sign; re-read at every poll. `None`: nothing is verified.
-    pub verify_keys: Option<PathBuf>,
     /// Folder for clones; may be lost at any time.
     pub store: PathBuf,
 }

@@ -22,8 +22,6 @@ const FOLDER: &str = "others";
 pub struct OthersSettings {
     /// Which repositories may be named, and how each is reached.
     pub rules: GitRules,
-    /// Folder of the keys whose owners may sign.
-    pub verify_keys: Option<PathBuf>,
     /// Folder for clones; may be lost at any time.
     pub store: PathBuf,
 }
@@ -34,7 +32,6 @@ impl OthersSettings {
             repository: other.repository.clone(),
             reference: other.revision.clone(),
             access: self.rules.access_for(&other.repository),
-            verify_keys: self.verify_keys.clone(),
             store: self.folder(),
         }
     }

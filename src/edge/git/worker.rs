@@ -59,7 +59,8 @@ impl Worker {
         hint: Arc<Notify>,
         requests: Arc<AtomicU64>,
     ) -> Self {
-        let GitSettings { repository: _, reference, access, verify_keys, store } = settings;
+        let GitSettings { repository: _, reference, access, store } = settings;
+        let verify_keys = access.verify_keys.clone();
         let remote = |server: Server, url: &str| {
             let store = Store::new(&store, url, &reference);
             Source::Remote(Box::new(Remote::new(server, store, reference.clone(), verify_keys.clone())))

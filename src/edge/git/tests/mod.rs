@@ -85,7 +85,6 @@ impl Fixture {
             repository: repository.to_owned(),
             reference: Reference::Branch("main".to_owned()),
             access: GitAccess::default(),
-            verify_keys: None,
             store: self.path("store"),
         }
     }

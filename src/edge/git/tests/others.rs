@@ -17,7 +17,7 @@ fn settings(fixture: &Fixture, listed: &str) -> OthersSettings {
         repository: Some("https://git.example/fleet".to_owned()),
         ..AgentArgs::default()
     };
-    OthersSettings { rules: load(&arguments).unwrap().git, verify_keys: None, store: fixture.path("store") }
+    OthersSettings { rules: load(&arguments).unwrap().git, store: fixture.path("store") }
 }
 
 fn at(url: &str, revision: Reference) -> Elsewhere {
