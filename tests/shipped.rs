@@ -73,12 +73,7 @@ fn rules(kind: &str) -> Vec<(String, BTreeSet<String>)> {
 
 #[test]
 fn every_shipped_file_holds_kubernetes_objects() {
-    // The sample of a chart holds templates and values, which Helm makes objects of.
-    let is_of_a_chart = |path: &PathBuf| {
-        path.starts_with(root().join("manifests/samples/helm")) && !path.ends_with("applications.yaml")
-    };
-    let all = ["policies", "manifests", "deploy"].into_iter().flat_map(yaml_files);
-    for path in all.filter(|path| !is_of_a_chart(path)) {
+    for path in ["policies", "manifests", "deploy"].into_iter().flat_map(yaml_files) {
         let documents = documents_of(&path);
         assert!(!documents.is_empty(), "{} is empty", path.display());
         for document in documents {

@@ -1,4 +1,4 @@
-//! The samples below `manifests/samples`, in the shape of common charts, overlays and repositories: each is valid as a
+//! The samples below `tests/samples`, in the shape of common charts, overlays and repositories: each is valid as a
 //! repository of its own, is rendered by the official programs, and goes out in waves.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::story::Story;
 const SAMPLES: [&str; 3] = ["helm", "kustomize", "monorepo"];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/samples")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples")
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -94,8 +94,7 @@ fn start() -> Demo {
 fn seeded(plane: &Plane) -> Repo {
     let repo = Repo::create(&session_folder().join("repository"), &plane.git_root().join("demo.git"));
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
-    // The samples are repositories of their own.
-    for file in files_below(&manifests).into_iter().filter(|file| !file.starts_with(manifests.join("samples"))) {
+    for file in files_below(&manifests) {
         let text = std::fs::read_to_string(&file).expect("manifests are text");
         let path = file.strip_prefix(&manifests).expect("it was found there");
         repo.write(path.to_str().expect("paths are text"), &text);
