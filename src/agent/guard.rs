@@ -1,27 +1,29 @@
 //! Apps that only some may change: what they declare goes out when one of those signed the head.
 //!
 //! A head vouches for the whole tree in it. What an app declares is therefore vouched for once one of those who may change
-//! it has signed a head with it, and stays so under heads that others sign, for as long as it stays the same.
+//! it has signed a head with it, and stays so under heads that others sign, for as long as it stays the same. What is rendered
+//! of another repository is vouched for by who signed there: a head here says nothing of where a branch or tag over there leads.
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
 use super::source::{Entered, Source, broken};
-use crate::model::{AppName, AppSigners, Application, Declared, Digest, ReleaseRef, Revision};
+use crate::model::{AppName, AppSigners, Application, Declared, Digest, Reference, ReleaseRef, Revision};
 
 /// What guarded apps declared when one of those who may change them last signed: a hash, by app.
 pub(super) type Vouched = BTreeMap<AppName, Digest>;
 
 /// Holds back what nobody vouched for. `before` is what the apps declared in the commit before.
 pub(super) fn guard(source: &mut Source, before: &BTreeMap<AppName, Entered>, revision: &Revision) {
-    let (signers, signer) = (&source.signers, revision.signer.as_deref());
+    let signers = &source.signers;
     source.vouched.retain(|name, _| signers.of(name).is_some());
     for (name, entered) in &mut source.apps {
         if signers.of(name).is_none() {
             continue;
         }
-        let may_change = signers.may_change(name, signer);
+        let stranger = stranger(signers, name, entered, revision).cloned();
+        let (may_change, stranger) = (stranger.is_none(), stranger.as_ref().unwrap_or(revision));
         let earlier = before.get(name);
         match &entered.declared {
             Declared::Ready { application, target } => {
@@ -29,19 +31,35 @@ pub(super) fn guard(source: &mut Source, before: &BTreeMap<AppName, Entered>, re
                 if may_change {
                     source.vouched.insert(name.clone(), declared);
                 } else if source.vouched.get(name) != Some(&declared) {
-                    *entered = broken(earlier, revision, refusal(name, revision, signers, "what it declares"));
+                    *entered = broken(earlier, revision, refusal(name, stranger, signers, "what it declares"));
                 }
             }
             Declared::Removed { .. } if may_change => drop(source.vouched.remove(name)),
             Declared::Removed { .. } => {
                 let was_removed = matches!(earlier.map(|entered| &entered.declared), Some(Declared::Removed { .. }));
                 if !was_removed {
-                    *entered = broken(earlier, revision, refusal(name, revision, signers, "that it leaves Git"));
+                    *entered = broken(earlier, revision, refusal(name, stranger, signers, "that it leaves Git"));
                 }
             }
             Declared::Broken { .. } => {}
         }
     }
+}
+
+/// The first commit among those that an app comes from whose signer may not change it. A commit of another repository that is
+/// named by its id is what it is: whoever signed its name here vouches for it.
+fn stranger<'a>(
+    signers: &AppSigners,
+    name: &AppName,
+    entered: &'a Entered,
+    revision: &'a Revision,
+) -> Option<&'a Revision> {
+    let followed = entered.rendered_from.iter().filter(|(other, _)| match &other.revision {
+        Reference::Commit(_) => false,
+        Reference::Default | Reference::Branch(_) | Reference::Tag(_) | Reference::Range(_) => true,
+    });
+    let all = std::iter::once(revision).chain(followed.map(|(_, commit)| commit));
+    all.into_iter().find(|commit| !signers.may_change(name, commit.signer.as_deref()))
 }
 
 /// Everything that an app declares: what it renders to, and how it is to be rolled out, pruned and deleted.
@@ -65,7 +83,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        AppSigner, CommonMetadata, Deletion, PausePolicy, RollbackPolicy, SourcePath, Substitute, SyncPolicy, WavePlan,
+        AppSigner, CommonMetadata, Deletion, Elsewhere, PausePolicy, RollbackPolicy, SourcePath, Substitute,
+        SyncPolicy, WavePlan,
     };
 
     fn digest(byte: u8) -> Digest {
@@ -106,6 +125,42 @@ mod tests {
 
     fn removed() -> Entered {
         Entered::bare(Declared::Removed { deletion: Deletion::Cascade, revision: Revision::default() })
+    }
+
+    #[test]
+    fn what_comes_of_another_repository_is_vouched_for_by_who_signed_there() {
+        let rule = AppSigner { pattern: "pay*".to_owned(), signers: vec!["ada".to_owned()] };
+        let named = Reference::Commit("0".repeat(40));
+        for (reference, here, there, expected) in [
+            (Reference::Default, "ada", Some("ada"), None),
+            (Reference::Default, "ada", Some("bob"), Some("commit fedcba9 is signed by bob")),
+            (Reference::Default, "ada", None, Some("commit fedcba9 is signed by nobody")),
+            (Reference::Default, "bob", Some("ada"), Some("commit abcdef0 is signed by bob")),
+            (named.clone(), "ada", Some("bob"), None),
+            (named, "bob", Some("ada"), Some("commit abcdef0 is signed by bob")),
+        ] {
+            let mut source = Source::default();
+            source.signers = Arc::new(AppSigners { rules: vec![rule.clone()] });
+            let commit = |commit: &str, signer: Option<&str>| Revision {
+                commit: commit.to_owned(),
+                signer: signer.map(str::to_owned),
+                ..Revision::default()
+            };
+            let other = Elsewhere { repository: "https://git.example/x".to_owned(), revision: reference.clone() };
+            let rendered_from = BTreeMap::from([(other, commit("fedcba9", there))]);
+            let entered = Entered { rendered_from, ..ready(1, Deletion::Orphan) };
+            source.apps = [("payments".into(), entered)].into();
+            guard(&mut source, &BTreeMap::new(), &commit("abcdef0", Some(here)));
+            let found = match &source.apps[&AppName::from("payments")].declared {
+                Declared::Broken { reason, .. } => Some(reason.clone()),
+                Declared::Ready { .. } | Declared::Removed { .. } => None,
+            };
+            match (found, expected) {
+                (None, None) => {}
+                (Some(found), Some(expected)) => assert!(found.starts_with(expected), "{found}"),
+                (found, expected) => panic!("{reference} {here} {there:?}: {found:?} instead of {expected:?}"),
+            }
+        }
     }
 
     #[test]

@@ -284,7 +284,8 @@ impl<W: World + 'static> Scheduler<W> {
             self.due.remove(name);
             return;
         };
-        if self.others.is_awaited(name) && slot.app.as_ref().is_some_and(|app| !app.is_rolling()) {
+        let is_silent = self.source_error.is_none() && self.others.is_awaited(name);
+        if is_silent && slot.app.as_ref().is_some_and(|app| !app.is_rolling()) {
             // Nothing is known of it yet, and nothing is told: it is woken when there is.
             self.due.remove(name);
             return;
