@@ -44,6 +44,8 @@ pub(super) struct Source {
     /// Apps that are declared and cannot be entered yet, since another repository was never fetched: until then they keep
     /// what they had.
     pub(super) pending: BTreeMap<AppName, Arc<Application>>,
+    /// Apps that are declared to render from other repositories, whatever becomes of them.
+    using: BTreeMap<AppName, Arc<Application>>,
     /// Apps that had no entry before the last read.
     pub(super) joined: BTreeSet<AppName>,
     /// Apps whose entry changed with the last commit.
@@ -112,11 +114,8 @@ pub(super) struct Reading<'a, W> {
 impl Source {
     /// What of other repositories each app renders from, or would.
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = (&AppName, &Arc<Application>, &Elsewhere)> {
-        let entered = self.apps.iter().filter(|(name, _)| !self.pending.contains_key(*name));
-        let entered = entered.filter_map(|(name, entered)| Some((name, application(&entered.declared)?)));
-        self.pending
+        self.using
             .iter()
-            .chain(entered)
             .flat_map(|(name, application)| application.elsewhere().map(move |other| (name, application, other)))
     }
 }
@@ -152,6 +151,7 @@ pub(super) async fn read<W: World>(
         source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
     let declarations = assemble(&files, &known, paths, &source.made);
     source.made = declarations.made;
+    source.using = using(&declarations.apps, &source.using);
     let before = std::mem::take(&mut source.apps);
     let (files, revision_now, earlier) = (&*source.files, &revision, &before);
     let entering = declarations.apps.into_iter().map(|(name, result)| async move {
@@ -187,6 +187,17 @@ pub(super) async fn read<W: World>(
     };
     source.changed = source.apps.keys().filter(differs).cloned().collect();
     Ok(())
+}
+
+/// A declaration that cannot be read changes nothing of what is followed.
+fn using<P>(
+    declared: &BTreeMap<AppName, Result<Arc<Application>, P>>,
+    before: &BTreeMap<AppName, Arc<Application>>,
+) -> BTreeMap<AppName, Arc<Application>> {
+    let last = |(name, result): (&AppName, &Result<Arc<Application>, P>)| {
+        Some((name.clone(), Arc::clone(result.as_ref().ok().or_else(|| before.get(name))?)))
+    };
+    declared.iter().filter_map(last).filter(|(_, application)| application.elsewhere().next().is_some()).collect()
 }
 
 /// Parses the declaration files whose blob changed.
