@@ -4,6 +4,7 @@
 #![no_main]
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -44,7 +45,9 @@ impl Scene {
         let (poke, pokes) = mpsc::channel(1);
         let reference = Reference::parse("refs/heads/main").expect("it is a branch");
         let followed = vec![Followed { repository: "https://git.example/team/fleet.git".to_owned(), reference }];
-        let webhook = Webhook { secrets: folder.path().to_owned(), followed, poke };
+        let (_others, others) = watch::channel(BTreeSet::new());
+        let (poke_other, _) = mpsc::channel(1);
+        let webhook = Webhook { secrets: folder.path().to_owned(), followed, poke, others, poke_other };
         let any = "127.0.0.1:0".parse().expect("it is an address");
         let token_file = folder.path().join("token");
         let settings = Settings { api_address: any, ops_address: any, token_file, webhook: Some(webhook) };
