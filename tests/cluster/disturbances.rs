@@ -159,7 +159,8 @@ fn what_takes_a_declared_value_away_is_put_back() {
         end: |state| {
             state.deployment("web").is_some_and(|web| web["spec"]["replicas"] == 2) && state.runs("web", "1.0.0", 2)
         },
-        applies: (1, 2),
+        // Looks that came before the answer to an apply was seen apply once more: on a slow machine there are several.
+        applies: (1, 6),
     };
     check(&story, &[scaled]);
 }
