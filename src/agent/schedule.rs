@@ -312,7 +312,12 @@ impl<W: World + 'static> Scheduler<W> {
             unserved.map(|(key, _)| key.kind.clone()).collect()
         };
         self.due.remove(name);
-        let seen = keys.iter().filter_map(|(key, _)| Some(((*key).clone(), self.cache.get(key)?.clone()))).collect();
+        let seen = keys.iter().filter_map(|(key, _)| Some(((*key).clone(), self.cache.get(key)?.clone())));
+        let seen = if matches!(app.declared, Declared::Removed { .. }) {
+            self.with_runs(&app, seen.collect())
+        } else {
+            seen.collect()
+        };
         app.unserved = unserved;
         let context = Arc::clone(&self.context);
         self.passes += 1;

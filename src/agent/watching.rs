@@ -1,13 +1,13 @@
 //! What the scheduler watches, and whom a change concerns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::Done;
 use super::schedule::{RETRY, Scheduler, Slot};
 use super::sight::is_secret;
 use super::{App, takeover};
-use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
+use crate::model::marks::{ANNOTATION_HOOK_RUN, ANNOTATION_OWNER, LABEL_APPLICATION};
 use crate::model::{AppName, GroupKind, Millis, Object, ObjectKey, Timestamp};
 use crate::mutants::{Mutant, is_planted};
 use crate::observe::{Folded, is_newer};
@@ -290,6 +290,23 @@ impl<W: World + 'static> Scheduler<W> {
             self.wake_for_change(name);
         }
         name.is_some()
+    }
+
+    /// What is seen of an app that leaves, and what its hooks left behind: where a hook leaves its name open, no Release knows
+    /// how its runs are called. Runs of other apps' hooks are none of it, whatever their names.
+    pub(super) fn with_runs(&self, app: &App, seen: BTreeMap<ObjectKey, Object>) -> BTreeMap<ObjectKey, Object> {
+        let is_run = |object: &Object| object.annotation(ANNOTATION_HOOK_RUN).is_some();
+        let is_its_own = |object: &Object| {
+            object.label(LABEL_APPLICATION) == Some(app.name.as_str())
+                && object.annotation(ANNOTATION_OWNER) == Some(self.context.owner.as_str())
+        };
+        let kinds: BTreeSet<&GroupKind> = app.keys().into_iter().map(|(key, _)| &key.kind).collect();
+        let scopes = self.cache.scopes().filter(|scope| kinds.contains(&scope.kind) && !is_of_pods(scope));
+        let runs =
+            scopes.flat_map(|scope| self.cache.objects(scope)).filter(|object| is_its_own(object) && is_run(object));
+        let runs: Vec<(ObjectKey, Object)> = runs.map(|object| (object.key.clone(), object.clone())).collect();
+        let seen = seen.into_iter().filter(|(_, object)| !is_run(object));
+        seen.chain(runs).collect()
     }
 
     /// A definition changed: kinds that somebody waits for may be served now.

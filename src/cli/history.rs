@@ -93,6 +93,7 @@ mod tests {
             outcome,
             reason: reason.to_owned(),
             waves: Vec::new(),
+            hooks: Vec::new(),
         };
         let record = Record {
             past: vec![past(1, PastOutcome::Completed, ""), past(2, PastOutcome::Reverted, "gate shut")],

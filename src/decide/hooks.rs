@@ -14,7 +14,7 @@ pub(super) fn pass(draft: &mut Draft<'_>, rollout: &Rollout, moment: Moment) -> 
     if let Some(failed) = rollout.hooks.failed(moment) {
         let reason = RevertReason::GateShut {
             wave: rollout.waves.last().map_or_else(|| "preparing".to_owned(), |wave| wave.name.clone()),
-            gate: format!("{} hook {}", moment.as_str(), failed.key.name),
+            gate: format!("{} hook {}", moment.as_str(), failed.name()),
             message: failed.message.clone(),
         };
         rolling::fail(draft, rollout, reason);
@@ -82,7 +82,9 @@ fn record(draft: &mut Draft<'_>, hook: &StagedHook, is_success: bool, message: S
     let at = draft.s.now;
     if let Some(rollout) = &mut draft.record.rollout {
         let (moment, key) = (hook.moment, hook.key.clone());
-        rollout.hooks.runs.push(HookRun { moment, key, is_success, message, at });
+        let name = &hook.object.key.name;
+        let generated = if *name == key.name { String::new() } else { name.clone() };
+        rollout.hooks.runs.push(HookRun { moment, key, generated, is_success, message, at });
         draft.has_moved = true;
     }
 }
@@ -175,7 +177,8 @@ mod tests {
 
     fn run(name: &str, is_success: bool) -> HookRun {
         let key = object("Job", name, &json!({})).key;
-        HookRun { moment: Moment::Pre, key, is_success, message: String::new(), at: Timestamp::UNIX_EPOCH }
+        let (generated, message) = (String::new(), String::new());
+        HookRun { moment: Moment::Pre, key, generated, is_success, message, at: Timestamp::UNIX_EPOCH }
     }
 
     fn done(kind: &str) -> Value {

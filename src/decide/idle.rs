@@ -66,6 +66,8 @@ fn settle_declared(draft: &mut Draft<'_>, application: &Application, target: &Re
             plan.unwrap_or_else(|| "what Git declares is being rendered".to_owned()),
             application.name
         ));
+        // One that never ran is shown all the same: its resource is where a person asks.
+        draft.has_moved |= draft.s.history.record.is_none();
         return keep_stable(draft);
     }
     if let Some(fact) = awaited(draft, application) {

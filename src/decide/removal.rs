@@ -2,9 +2,10 @@
 
 use super::Draft;
 use crate::model::application::PROTECTED_KINDS;
+use crate::model::marks::ANNOTATION_HOOK_RUN;
 use crate::model::switches::{self, Prune};
 use crate::model::{Action, Application, Deletion, Object};
-use crate::stage::{is_hook, rank};
+use crate::stage::rank;
 use crate::status::Phase;
 
 /// Whether the app never deletes objects of this kind.
@@ -126,9 +127,11 @@ pub(super) fn leave(draft: &mut Draft<'_>, deletion: Deletion) {
     draft.blocked("the Application left Git".to_owned());
     let mut ours: Vec<&Object> =
         draft.record.inventory.keys().filter_map(|key| draft.s.live.objects.get(key)).collect();
-    // What hooks left behind goes along.
-    let hooks = draft.s.stable.iter().flat_map(|stable| &stable.objects).filter(|(_, object)| is_hook(object));
-    ours.extend(hooks.filter_map(|(key, _)| draft.s.live.objects.get(key)));
+    // What hooks left behind goes along, under whatever names their runs had.
+    let is_run = |object: &&Object| {
+        object.annotation(ANNOTATION_HOOK_RUN).is_some() && !draft.record.inventory.contains_key(&object.key)
+    };
+    ours.extend(draft.s.live.objects.values().filter(is_run));
     ours.retain(|object| object.annotation(crate::model::marks::ANNOTATION_OWNER).is_some());
     let stays = |object: &&Object| {
         deletion == Deletion::Orphan || is_protected(draft, object) || switches::outlives_its_app(object)

@@ -63,11 +63,15 @@ pub(super) fn end(draft: &mut Draft<'_>, outcome: PastOutcome, reason: String) {
         outcome,
         reason,
         waves: rollout.waves,
+        hooks: rollout.hooks.runs,
     });
     let excess = past.len().saturating_sub(keep);
     past.drain(..excess);
     let with_waves = past.len().saturating_sub(PAST_WITH_WAVES_MAX);
-    past.iter_mut().take(with_waves).for_each(|past| past.waves.clear());
+    for past in past.iter_mut().take(with_waves) {
+        past.waves.clear();
+        past.hooks.clear();
+    }
     draft.has_moved = true;
 }
 

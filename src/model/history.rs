@@ -109,6 +109,8 @@ pub struct Past {
     pub reason: String,
     /// The waves with their gates and measurements; emptied for all but the newest [`PAST_WITH_WAVES_MAX`].
     pub waves: Vec<super::WaveRecord>,
+    /// How its hooks ended; emptied as the waves are.
+    pub hooks: Vec<super::HookRun>,
 }
 
 /// What a person asks of an app through `tidegate.dev/request`.

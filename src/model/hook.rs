@@ -47,12 +47,22 @@ pub struct HookRun {
     pub moment: Moment,
     /// The hook, as the Release names it.
     pub key: ObjectKey,
+    /// What its object was called, where the Release leaves the name open; empty otherwise.
+    pub generated: String,
     /// Whether it succeeded.
     pub is_success: bool,
     /// What it said.
     pub message: String,
     /// When its end was seen.
     pub at: Timestamp,
+}
+
+impl HookRun {
+    /// What the object of this run was called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        if self.generated.is_empty() { &self.key.name } else { &self.generated }
+    }
 }
 
 impl Hooks {

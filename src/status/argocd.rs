@@ -14,9 +14,9 @@ use shape::{
     ResourceStatus, Source, Spec, Status, Summary, Sync, SyncOperation, SyncPolicy, SyncResult,
 };
 
-use super::wire::{seconds, sentence, value};
+use super::wire::{hook_phase, seconds, sentence, value};
 use super::{AppView, Board, Phase, Resource, SyncStatus};
-use crate::model::{Health, Past, PastOutcome, Position, Reference, SourcePath, Timestamp};
+use crate::model::{Health, HookRun, Moment, Past, PastOutcome, Position, Reference, SourcePath, Timestamp};
 
 /// The project that every app is in: there are no others.
 pub const PROJECT: &str = "default";
@@ -285,11 +285,7 @@ fn operation_state(view: &AppView, source: &Source) -> Option<OperationState> {
         },
         phase: view.report.phase.operation(),
         message,
-        sync_result: SyncResult {
-            resources: view.report.resources.iter().filter_map(resource_result).collect(),
-            revision,
-            source: source.clone(),
-        },
+        sync_result: SyncResult { resources: resource_results(view), revision, source: source.clone() },
         started_at: seconds(started_at),
         finished_at: finished_at.map(seconds),
     })
@@ -323,9 +319,39 @@ fn resource_result(resource: &Resource) -> Option<ResourceResult> {
         namespace: resource.key.namespace.clone(),
         name: resource.key.name.clone(),
         status,
+        message: String::new(),
+        hook_type: "",
         hook_phase: "Running",
         sync_phase: "Sync",
     })
+}
+
+/// What the last operation did: to objects, and by hooks, whose ends are told in the same list.
+fn resource_results(view: &AppView) -> Vec<ResourceResult> {
+    let objects = view.report.resources.iter().filter_map(resource_result);
+    objects.chain(view.hook_runs().iter().map(hook_result)).collect()
+}
+
+/// How a hook ended. Its API version is not known here: clients find it by group, kind and name.
+fn hook_result(run: &HookRun) -> ResourceResult {
+    let hook_type = match run.moment {
+        Moment::Pre => "PreSync",
+        Moment::Sync => "Sync",
+        Moment::Post => "PostSync",
+        Moment::OnFail | Moment::OnRollback => "SyncFail",
+    };
+    ResourceResult {
+        group: run.key.kind.group.clone(),
+        version: String::new(),
+        kind: run.key.kind.kind.clone(),
+        namespace: run.key.namespace.clone(),
+        name: run.name().to_owned(),
+        status: "",
+        message: run.message.clone(),
+        hook_type,
+        hook_phase: hook_phase(run),
+        sync_phase: hook_type,
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{AppView, Blocking, Board, Phase, Report, Resource, SyncStatus};
 use crate::model::{
-    AppName, Application, CommonMetadata, Deletion, Digest, GateRecord, Health, HealthStatus, ImageOverride, Lane,
-    Measurement, Millis, ObjectKey, Past, PastOutcome, PausePolicy, Position, Quarantined, Record, ReleaseRef,
-    Replicas, Revision, RollbackPolicy, Rollout, SourcePath, SyncPolicy, Timestamp, Verdict, Wave, WavePlan,
-    WaveRecord,
+    AppName, Application, CommonMetadata, Deletion, Digest, GateRecord, Health, HealthStatus, HookRun, ImageOverride,
+    Lane, Measurement, Millis, Moment, ObjectKey, Past, PastOutcome, PausePolicy, Position, Quarantined, Record,
+    ReleaseRef, Replicas, Revision, RollbackPolicy, Rollout, SourcePath, SyncPolicy, Timestamp, Verdict, Wave,
+    WavePlan, WaveRecord,
 };
 
 /// The second `second` of the fixtures' hour.
@@ -47,6 +47,19 @@ pub(crate) fn past(id: u64, release: ReleaseRef, outcome: PastOutcome) -> Past {
         outcome,
         reason: String::new(),
         waves: vec![wave("all", start, Some(start + 60))],
+        hooks: Vec::new(),
+    }
+}
+
+/// A Job's run as a hook, which crashed if it is no success. A name that was made up is not empty.
+pub(crate) fn hook_run(moment: Moment, name: &str, generated: &str, is_success: bool) -> HookRun {
+    HookRun {
+        moment,
+        key: ObjectKey::local("batch", "Job", "shop", name),
+        generated: generated.to_owned(),
+        is_success,
+        message: if is_success { String::new() } else { "it crashed".to_owned() },
+        at: at(415),
     }
 }
 

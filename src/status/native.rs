@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::wire::{HealthWords, Place, Version, Versions, capacity, lane, millis, place, refused, replicas, strategy};
-use super::wire::{SourceCommit, source_commits, value, version};
+use super::wire::{HookEnd, SourceCommit, hook_ends, source_commits, value, version};
 use super::{AppView, Board};
 use crate::model::{
     Analysis, GateRecord, HealthStatus, Measurement, Past, Position, Rollout, Timestamp, Wave, WavePlan, WaveRecord,
@@ -41,6 +41,8 @@ struct RolloutDocument {
     /// The plan that the rollout follows; without one, the plan that the next one will follow.
     plan: Option<PlanDocument>,
     waves: Vec<WaveDocument>,
+    /// How its hooks ended.
+    hooks: Vec<HookEnd>,
     quarantine: Vec<Version>,
     past: Vec<PastDocument>,
     exposure: u32,
@@ -126,6 +128,7 @@ struct PastDocument {
     started_at: String,
     ended_at: String,
     waves: Vec<WaveDocument>,
+    hooks: Vec<HookEnd>,
 }
 
 #[derive(Serialize)]
@@ -187,6 +190,7 @@ pub fn rollout(view: &AppView) -> Value {
             (None, Some(past)) => past.waves.iter().map(wave_document).collect(),
             (None, None) => Vec::new(),
         },
+        hooks: hook_ends(view.hook_runs(), millis),
         quarantine: view.record.quarantine.iter().map(|entry| refused(view, entry)).collect(),
         past: view.record.past.iter().map(past_document).collect(),
         exposure: view.report.exposure,
@@ -340,6 +344,7 @@ fn past_document(past: &Past) -> PastDocument {
         started_at: millis(past.started_at),
         ended_at: millis(past.ended_at),
         waves: past.waves.iter().map(wave_document).collect(),
+        hooks: hook_ends(&past.hooks, millis),
     }
 }
 

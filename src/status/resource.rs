@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::wire::{
-    HealthWords, Place, SourceCommit, Version, Versions, lane, place, seconds, sentence, source_commits, value, version,
+    HealthWords, HookEnd, Place, SourceCommit, Version, Versions, hook_ends, lane, place, seconds, sentence,
+    source_commits, value, version,
 };
 use super::{AppView, Phase};
 use crate::model::{GateRecord, Rollout, WaveRecord};
@@ -25,6 +26,9 @@ struct Status {
     rollout: Option<RolloutSummary>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waves: Vec<WaveSummary>,
+    /// Hooks of the rollout under way that came to their end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hooks: Vec<HookEnd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<Why>,
     exposure: u32,
@@ -119,6 +123,7 @@ pub fn resource_status(view: &AppView) -> Value {
         versions: Versions::of(view),
         rollout: rollout.map(rollout_summary),
         waves: rollout.map(|rollout| rollout.waves.iter().map(wave_summary).collect()).unwrap_or_default(),
+        hooks: rollout.map(|rollout| hook_ends(&rollout.hooks.runs, seconds)).unwrap_or_default(),
         why: view
             .report
             .blocking

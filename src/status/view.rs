@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Report;
 use crate::model::{
-    AppName, Application, Elsewhere, Measurement, Quarantined, Record, ReleaseRef, Revision, Timestamp,
+    AppName, Application, Elsewhere, HookRun, Measurement, Quarantined, Record, ReleaseRef, Revision, Timestamp,
 };
 
 /// Every app that is shown, by name: what the HTTP server and the metrics read, always one consistent whole.
@@ -55,6 +55,16 @@ pub struct AppView {
 }
 
 impl AppView {
+    /// The hooks that came to their end in the rollout under way, or in the last one.
+    #[must_use]
+    pub fn hook_runs(&self) -> &[HookRun] {
+        match (&self.record.rollout, self.record.past.last()) {
+            (Some(rollout), _) => &rollout.hooks.runs,
+            (None, Some(past)) => &past.hooks,
+            (None, None) => &[],
+        }
+    }
+
     /// Whether the custom resource's status would be the same: it does not tell when live was last looked at, nor in which
     /// version the resource itself stands.
     #[must_use]

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::AppView;
 use crate::model::{
-    Capacity, Digest, Elsewhere, Health, Lane, Position, Quarantined, ReleaseRef, Replicas, RevertReason, Revision,
-    Rollout, Strategy, Timestamp,
+    Capacity, Digest, Elsewhere, Health, HookRun, Lane, Position, Quarantined, ReleaseRef, Replicas, RevertReason,
+    Revision, Rollout, Strategy, Timestamp,
 };
 
 /// RFC 3339 in whole seconds: the only form that Kubernetes' and Argo CD's clients read.
@@ -18,6 +18,39 @@ pub(super) fn seconds(at: Timestamp) -> String {
 /// RFC 3339 in milliseconds, for readers that compute lengths of time.
 pub(super) fn millis(at: Timestamp) -> String {
     format!("{at:.3}")
+}
+
+/// How one run of a hook ended.
+#[derive(Serialize)]
+pub(super) struct HookEnd {
+    moment: &'static str,
+    kind: String,
+    namespace: String,
+    name: String,
+    /// In Argo CD's words: `Succeeded` or `Failed`.
+    phase: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    message: String,
+    at: String,
+}
+
+/// The runs of a rollout's hooks that came to their end, in that order. Times are written by `time`.
+pub(super) fn hook_ends(runs: &[HookRun], time: fn(Timestamp) -> String) -> Vec<HookEnd> {
+    let end = |run: &HookRun| HookEnd {
+        moment: run.moment.as_str(),
+        kind: run.key.kind.kind.clone(),
+        namespace: run.key.namespace.clone(),
+        name: run.name().to_owned(),
+        phase: hook_phase(run),
+        message: run.message.clone(),
+        at: time(run.at),
+    };
+    runs.iter().map(end).collect()
+}
+
+/// How a run ended, in Argo CD's words.
+pub(super) const fn hook_phase(run: &HookRun) -> &'static str {
+    if run.is_success { "Succeeded" } else { "Failed" }
 }
 
 /// The JSON value of a wire structure.

@@ -200,6 +200,7 @@ pub fn settle(mut record: Record, stable_in_status: Option<Digest>) -> Record {
         outcome: PastOutcome::Completed,
         reason: String::new(),
         waves: rollout.waves,
+        hooks: rollout.hooks.runs,
     });
     record
 }
@@ -296,7 +297,7 @@ mod tests {
             let Some(Value::Object(map)) = body.pointer_mut(parent) else { continue };
             // Entries of maps by object key cannot be missed by anybody who does not know what was there.
             // Nor can a field that records from before it came do not have either.
-            if pointer == "/record" || field.contains("~1") || pointer == "/record/rollout/hooks" {
+            if pointer == "/record" || field.contains("~1") || matches!(field, "hooks" | "generated") {
                 continue;
             }
             map.remove(field);
@@ -309,8 +310,10 @@ mod tests {
         let mut record = fixtures::rich();
         let rollout = record.rollout.as_mut().expect("the fixture is rich");
         rollout.hooks = crate::model::Hooks::default();
+        record.past.iter_mut().for_each(|past| past.hooks.clear());
         let object = stored(&record);
         assert_eq!(object.body.pointer("/record/rollout/hooks"), None, "older programs can read it");
+        assert_eq!(object.body.pointer("/record/past/0/hooks"), None, "older programs can read it");
         assert_eq!(read(&object).expect("it reads").record, record);
     }
 

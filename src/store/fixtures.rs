@@ -120,19 +120,20 @@ pub(super) fn rollout() -> Rollout {
         stable_hashes: BTreeMap::from([(deployment("web"), "6d4b75cb6d".to_owned())]),
         added: BTreeSet::from([deployment("extra")]),
         pods_to_revert: BTreeMap::from([(deployment("web"), 3)]),
-        hooks: Hooks {
-            tries: 1,
-            runs: [Moment::Pre, Moment::Sync, Moment::Post, Moment::OnFail, Moment::OnRollback]
-                .map(|moment| HookRun {
-                    moment,
-                    key: ObjectKey::local("batch", "Job", "shop", "migrate"),
-                    is_success: moment == Moment::Pre,
-                    message: "BackoffLimitExceeded".to_owned(),
-                    at: at(6),
-                })
-                .into(),
-        },
+        hooks: Hooks { tries: 1, runs: hooks() },
     }
+}
+
+fn hooks() -> Vec<HookRun> {
+    let run = |moment| HookRun {
+        moment,
+        key: ObjectKey::local("batch", "Job", "shop", "migrate"),
+        generated: "migrate-7".to_owned(),
+        is_success: moment == Moment::Pre,
+        message: "BackoffLimitExceeded".to_owned(),
+        at: at(6),
+    };
+    [Moment::Pre, Moment::Sync, Moment::Post, Moment::OnFail, Moment::OnRollback].map(run).into()
 }
 
 /// A record in which every field is set.
@@ -147,6 +148,7 @@ pub(super) fn rich() -> Record {
         outcome,
         reason: "because".to_owned(),
         waves: waves(),
+        hooks: hooks(),
     });
     Record {
         inventory: BTreeMap::from([

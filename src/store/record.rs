@@ -63,7 +63,7 @@ wire_struct!(Past {
     outcome: "outcome",
     reason: "reason",
     waves: "waves",
-});
+} later { hooks: "hooks" });
 
 wire_words!(PastOutcome { Completed: "completed", Reverted: "reverted", Withdrawn: "withdrawn", Held: "held" });
 
@@ -82,7 +82,8 @@ wire_struct!(Rollout {
 
 wire_struct!(Hooks { tries: "tries", runs: "runs" });
 
-wire_struct!(HookRun { moment: "moment", key: "key", is_success: "isSuccess", message: "message", at: "at" });
+wire_struct!(HookRun { moment: "moment", key: "key", is_success: "isSuccess", message: "message", at: "at" }
+    later { generated: "generated" });
 
 wire_words!(Moment { Pre: "pre", Sync: "sync", Post: "post", OnFail: "onFail", OnRollback: "onRollback" });
 

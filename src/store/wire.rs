@@ -87,7 +87,7 @@ macro_rules! wire_struct {
                 let Self { $($field,)+ $($late,)* } = self;
                 #[allow(unused_mut, reason = "most structs have no later field")]
                 let mut map = Map::from_iter([$(($name.to_owned(), $field.to_wire())),+]);
-                $(if *$late != Default::default() {
+                $(if !$crate::store::wire::is_default($late) {
                     map.insert($late_name.to_owned(), $late.to_wire());
                 })*
                 Value::Object(map)
@@ -99,6 +99,11 @@ macro_rules! wire_struct {
             }
         }
     };
+}
+
+/// Whether a later field can be left out.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Gives an enum without data its stored words.

@@ -18,6 +18,7 @@ mod large;
 mod leader;
 mod leaving;
 mod limits;
+mod manual;
 mod order;
 mod outage;
 mod prune;

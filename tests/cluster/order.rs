@@ -1,5 +1,7 @@
 //! The order of things: kinds that a Release brings along, explicit waves, hooks, and apps that wait for apps.
 
+use serde_json::Value;
+
 use crate::support::fixture::{AppFixture, config_map};
 use crate::support::state::Kind;
 use crate::support::story::Story;
@@ -178,6 +180,7 @@ fn post_hooks_run_after_the_last_wave_and_a_failing_one_reverts() {
     story.wait_settled("web", "1.0.0");
     assert_eq!(story.kubectl("get jobs -o name"), "", "it succeeded, so it is deleted");
     assert!(story.events().iter().any(|event| event.contains("HookSucceeded")), "{:?}", story.events());
+    assert_eq!(ended_hooks(&story), ["post smoke-1 Succeeded"]);
 
     let undo = job("undo", "1-complete-1s", "tidegate.dev/hook: onRollback");
     story.repo.write("manifests/web/undo.yaml", &undo);
@@ -186,7 +189,7 @@ fn post_hooks_run_after_the_last_wave_and_a_failing_one_reverts() {
     story.wait_held("web", "1.1.0");
     story.observer.wait("the old version runs", |state| state.runs("web", "1.0.0", 4));
     assert!(
-        story.app("web", |app| app.why().contains("post hook smoke-")),
+        story.app("web", |app| app.why().contains("post hook smoke-2 of wave")),
         "{}",
         story.app("web", |app| app.summary())
     );
@@ -194,6 +197,34 @@ fn post_hooks_run_after_the_last_wave_and_a_failing_one_reverts() {
     assert!(story.kubectl("get jobs -o name").contains("job.batch/smoke-2"));
     let is_done = "get job undo -o jsonpath={.status.succeeded}";
     assert_eq!(story.kubectl(is_done), "1");
+    assert_eq!(ended_hooks(&story), ["post smoke-2 Failed", "onRollback undo Succeeded"]);
+    let results = story.agent().get("/api/v1/applications/web").1["status"]["operationState"]["syncResult"].clone();
+    let is_smoke = |result: &Value| result["name"] == "smoke-2" && result["hookPhase"] == "Failed";
+    assert!(results["resources"].as_array().expect("a list").iter().any(is_smoke), "{results:#}");
+
+    // What is left of them goes with the application, whatever their names; a Job of somebody else's stays.
+    story.plane.apply(&job("stranger", "1-complete-1s", "example.com/none: none").replace(
+        "  name: stranger",
+        &format!("  name: stranger\n  namespace: {}\n  labels: {{tidegate.dev/application: web}}", story.namespace),
+    ));
+    story.repo.edit("apps/web.yaml", "spec:\n", "spec:\n  deletion: cascade\n");
+    // Where no application is left, nothing is deleted.
+    AppFixture::new("other").replicas(0).write(&story.repo, &story.namespace);
+    story.repo.commit_and_push("it may go with all that it has");
+    story.wait_settled("other", "1.0.0");
+    story.wait_app("web", "may go", |app| app.0["spec"]["deletion"] == "cascade");
+    story.repo.remove("apps/web.yaml");
+    story.repo.commit_and_push("it goes");
+    story.observer.wait("it is gone", |state| state.app("web").is_none());
+    assert_eq!(story.kubectl("get jobs -o name").trim(), "job.batch/stranger");
+}
+
+/// How the hooks of the last rollout ended.
+fn ended_hooks(story: &Story) -> Vec<String> {
+    let document = story.agent().get("/apis/tidegate.dev/v1/applications/web/rollout").1;
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let told = |hook: &Value| ["moment", "name", "phase"].map(|field| text(&hook[field])).join(" ");
+    document["hooks"].as_array().expect("a list").iter().map(told).collect()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The API server is away in the middle of the first sync of several apps.
+//! The API server is away in the middle of the first sync of several apps, or forgets what happened while the agent slept.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::support::plane::Plane;
 use crate::support::state::Kind;
 use crate::support::story::Story;
 
-/// How long it is away. The agent's own deadlines (5 s for a write) and several of its back-offs pass in that time.
-const AWAY: Duration = Duration::from_secs(20);
+/// How long it is away. The agent's own deadlines (5 s for a write), its lease, and many of its back-offs pass in that time.
+const AWAY: Duration = Duration::from_secs(60);
 const APPS: usize = 8;
 
 #[test]
@@ -48,5 +48,31 @@ fn an_api_server_that_goes_away_in_the_middle_of_first_syncs_costs_nothing_but_t
     let (start, before) = (story.mark(), story.agent().metric("tidegate_applies_total", &[]));
     story.agent().await_polls();
     assert!(story.agent().metric("tidegate_applies_total", &[]) - before < 0.5, "{}", story.agent().log_tail(40));
+    assert_eq!(story.observer.log().writes(start, Kind::Deployment), 0, "{}", story.observer.log().story());
+}
+
+#[test]
+fn what_the_api_server_has_forgotten_is_listed_anew() {
+    let mut story = Story::begin_on(Plane::own(), "forgotten");
+    story.seed(&AppFixture::new("web").replicas(1));
+    let applied = || story.agent().metric("tidegate_applies_total", &[]);
+
+    // It must not see the connection break, for then it lists anyway: a watch that ended well while it slept is one that it
+    // goes on with, from a revision that nobody remembers.
+    story.agent().freeze();
+    story.kubectl(r#"patch configmap web --type=merge -p {"data":{"greeting":"drifted"}}"#);
+    story.kubectl("delete service web");
+    story.plane.say("compact");
+    story.plane.say("restart apiserver");
+    story.agent().thaw();
+
+    story.agent().await_that("a watch is refused with 410", || story.agent().log().contains("listing again"));
+    story.observer.wait("the value is put back", |state| state.config("web", "greeting") == Some("hello"));
+    story.observer.wait("the Service is back", |state| state.find(Kind::Service, "web").is_some());
+    story.wait_settled("web", "1.0.0");
+    assert_eq!(story.app("web", |app| app.rollouts()), 1, "a list is no rollout");
+    let (start, before) = (story.mark(), applied());
+    story.agent().await_polls();
+    assert!(applied() - before < 0.5, "{}", story.agent().log_tail(40));
     assert_eq!(story.observer.log().writes(start, Kind::Deployment), 0, "{}", story.observer.log().story());
 }

@@ -233,7 +233,14 @@ pub(super) struct ResourceResult {
     pub(super) kind: String,
     pub(super) namespace: String,
     pub(super) name: String,
+    /// Empty for hooks.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) status: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) message: String,
+    /// Empty for what is no hook.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) hook_type: &'static str,
     pub(super) hook_phase: &'static str,
     pub(super) sync_phase: &'static str,
 }

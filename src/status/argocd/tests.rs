@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{application, list};
-use crate::model::{Elsewhere, Health, HealthStatus, PastOutcome, Reference, Revision, SourcePath};
-use crate::status::fixture::{at, board, commit, held, idle, measuring, past, release, report, resource};
+use crate::model::{Elsewhere, Health, HealthStatus, Moment, PastOutcome, Reference, Revision, SourcePath};
+use crate::status::fixture::{at, board, commit, held, hook_run, idle, measuring, past, release, report, resource};
 use crate::status::{Phase, SyncStatus};
 
 /// A whole Application: field by field what Argo CD's own server writes for the same state.
@@ -61,6 +61,25 @@ fn an_idle_app_is_written_as_go_writes_it() {
             },
         })
     );
+}
+
+#[test]
+fn hooks_that_ended_are_in_the_sync_result() {
+    let mut view = idle("shop");
+    let runs = [hook_run(Moment::Pre, "migrate", "", true), hook_run(Moment::Post, "smoke-hook", "smoke-2", false)];
+    view.record.past.last_mut().expect("it has one").hooks = runs.into();
+    let document = application(&view);
+    let results = document["status"]["operationState"]["syncResult"]["resources"].as_array().expect("a list");
+    assert_eq!(
+        results[2..],
+        [
+            json!({"group": "batch", "version": "", "kind": "Job", "namespace": "shop", "name": "migrate",
+                "hookType": "PreSync", "hookPhase": "Succeeded", "syncPhase": "PreSync"}),
+            json!({"group": "batch", "version": "", "kind": "Job", "namespace": "shop", "name": "smoke-2",
+                "message": "it crashed", "hookType": "PostSync", "hookPhase": "Failed", "syncPhase": "PostSync"}),
+        ]
+    );
+    assert!(results[0].get("hookType").is_none(), "an object is no hook: {}", results[0]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{list, rollout, why};
-use crate::model::{Health, HealthStatus, Verdict};
-use crate::status::fixture::{at, board, commit, held, idle, measurement, measuring};
+use crate::model::{Health, HealthStatus, Moment, Verdict};
+use crate::status::fixture::{at, board, commit, held, hook_run, idle, measurement, measuring};
 
 #[test]
 fn a_running_rollout_shows_decided_and_open_gates() {
@@ -33,6 +33,27 @@ fn a_running_rollout_shows_decided_and_open_gates() {
     assert_eq!(document["desired"]["commit"], commit('3'));
     assert_eq!(document["effective"]["commit"], commit('2'));
     assert_eq!(document["held"], json!(null));
+}
+
+#[test]
+fn hooks_that_ended_are_shown_while_it_runs_and_after() {
+    let (mut running, mut ended) = (measuring("shop"), held("shop"));
+    running.record.rollout.as_mut().expect("it runs").hooks.runs = vec![hook_run(Moment::Pre, "migrate", "", true)];
+    ended.record.past.last_mut().expect("it has one").hooks =
+        vec![hook_run(Moment::Post, "smoke-hook", "smoke-3", false)];
+    let at = "2026-01-02T03:06:55.000Z";
+    let migrate =
+        json!({"moment": "pre", "kind": "Job", "namespace": "shop", "name": "migrate", "phase": "Succeeded", "at": at});
+    let smoke = json!({"moment": "post", "kind": "Job", "namespace": "shop", "name": "smoke-3", "phase": "Failed",
+        "message": "it crashed", "at": at});
+    assert_eq!(rollout(&running)["hooks"], json!([migrate]));
+    assert_eq!(rollout(&ended)["hooks"], json!([smoke]));
+    assert_eq!(rollout(&ended)["past"][2]["hooks"], json!([smoke]));
+    // The custom resource tells of the rollout under way alone, as with waves.
+    let migrate = json!([{"moment": "pre", "kind": "Job", "namespace": "shop", "name": "migrate", "phase": "Succeeded",
+        "at": "2026-01-02T03:06:55Z"}]);
+    assert_eq!(crate::status::resource_status(&running)["hooks"], migrate);
+    assert_eq!(crate::status::resource_status(&ended).get("hooks"), None);
 }
 
 #[test]
