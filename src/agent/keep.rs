@@ -73,25 +73,21 @@ pub(super) async fn save<W: World>(
     trace: &mut Trace,
 ) {
     let old = app.history.record.clone();
-    let is_lazy = is_lazy || is_planted(Mutant::WaveInMemory) && is_next_wave(old.as_ref(), &record);
+    let is_lazy = is_lazy || is_planted(Mutant::WaveInMemory) && is_next_wave(old.as_deref(), &record);
     if is_lazy && app.object.is_some() && is_mirrored(app) {
         app.is_saved = false;
-        settled(context, app, old.as_ref(), record, trace);
+        settled(context, app, old.as_deref(), record, trace);
         return;
     }
     let (declared_in, spec) = mirror(app);
-    let stored = if is_planted(Mutant::QuarantineInMemory) {
-        Record { quarantine: Vec::new(), ..record.clone() }
-    } else {
-        record.clone()
-    };
+    let forgetful = is_planted(Mutant::QuarantineInMemory).then(|| Record { quarantine: Vec::new(), ..record.clone() });
     let body = store::application::write(
         &context.namespace,
         &app.name,
         &context.owner,
         &declared_in,
         &spec,
-        &stored,
+        forgetful.as_ref().unwrap_or(&record),
         app.object.as_ref(),
     );
     let answer = match &app.object {
@@ -104,7 +100,7 @@ pub(super) async fn save<W: World>(
             app.object = Some(object);
             app.is_saved = true;
             app.history.request = None;
-            settled(context, app, old.as_ref(), record, trace);
+            settled(context, app, old.as_deref(), record, trace);
         }
         Err(error) => reread(context, app, &error, trace).await,
     }
@@ -148,7 +144,7 @@ fn settled<W: World>(context: &Context<W>, app: &mut App, old: Option<&Record>, 
         trace.notices.push(event(context, app, &notice));
     }
     count(context, app, old, &record);
-    app.history.record = Some(record);
+    app.history.record = Some(Arc::new(record));
     app.trim();
     trace.again = true;
 }
@@ -218,7 +214,7 @@ pub(super) fn take(app: &mut App, object: Object) {
         Ok(stored) => {
             app.history.request = stored.request;
             if stored.has_record && (app.history.record.is_none() || !is_known) {
-                app.history.record = Some(store::settle(stored.record, stored.stable_in_status));
+                app.history.record = Some(Arc::new(store::settle(stored.record, stored.stable_in_status)));
                 app.history.samples.clear();
                 app.is_saved = true;
             }

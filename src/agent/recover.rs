@@ -67,7 +67,7 @@ pub(super) async fn recover<W: World>(
     let Some(release) = release else {
         adopt(context, app, &next, &target, &live);
         if let Some(record) = &mut app.history.record {
-            record.inventory = inventory;
+            Arc::make_mut(record).inventory = inventory;
         }
         return Ok(());
     };
@@ -75,7 +75,7 @@ pub(super) async fn recover<W: World>(
     let record =
         Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
     app.releases.insert(stable, Arc::new(release));
-    app.history.record = Some(record);
+    app.history.record = Some(Arc::new(record));
     app.is_saved = false;
     Ok(())
 }
@@ -265,7 +265,7 @@ fn adopt<W: World>(
     let reference = ReleaseRef { digest, attempt: 0, version: "adopted".to_owned(), revision: target.revision.clone() };
     tracing::info!(application = %app.name, "objects that run already are kept as Stable");
     app.releases.insert(digest, Arc::new(Release { app: app.name.clone(), reference: reference.clone(), objects }));
-    app.history.record = Some(Record { stable: Some(reference), ..Record::default() });
+    app.history.record = Some(Arc::new(Record { stable: Some(reference), ..Record::default() }));
     app.is_saved = false;
 }
 

@@ -13,6 +13,7 @@ use super::event::{Done, Ended, Office};
 use super::neighbours::{Stood, stored};
 use super::others::Others;
 use super::polls::Polls;
+use super::rest::is_moving;
 use super::sight::is_secret;
 use super::source::Source;
 use super::start::Started;
@@ -312,7 +313,15 @@ impl<W: World + 'static> Scheduler<W> {
             unserved.map(|(key, _)| key.kind.clone()).collect()
         };
         self.due.remove(name);
-        let seen = keys.iter().filter_map(|(key, _)| Some(((*key).clone(), self.cache.get(key)?.clone())));
+        // Passes over one that moves follow each other closely: what they look at is read from its text once for all of them.
+        let keeps_awake = is_moving(&app);
+        let seen = keys.iter().filter_map(|(key, _)| {
+            let object = self.cache.get(key)?;
+            if keeps_awake {
+                object.body.wake();
+            }
+            Some(((*key).clone(), object.clone()))
+        });
         let seen = if matches!(app.declared, Declared::Removed { .. }) {
             self.with_runs(&app, seen.collect())
         } else {

@@ -23,6 +23,8 @@ mod tests;
 mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 pub use gates::{variables, verdict};
 pub use idle::tried_again_at;
@@ -140,10 +142,27 @@ pub fn decide(situation: &Situation<'_>) -> Decision {
     draft.finish()
 }
 
+/// The record as it is to be: the one that stands, copied when it is first changed. Most passes change nothing.
+struct NextRecord(Arc<Record>);
+
+impl Deref for NextRecord {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.0
+    }
+}
+
+impl DerefMut for NextRecord {
+    fn deref_mut(&mut self) -> &mut Record {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 /// A decision in the making.
 struct Draft<'a> {
     s: &'a Situation<'a>,
-    record: Record,
+    record: NextRecord,
     has_moved: bool,
     is_lazy: bool,
     is_waiting: bool,
@@ -159,7 +178,7 @@ impl<'a> Draft<'a> {
     fn new(s: &'a Situation<'a>) -> Self {
         Self {
             s,
-            record: s.history.record.clone().unwrap_or_default(),
+            record: NextRecord(s.history.record.clone().unwrap_or_default()),
             has_moved: false,
             is_lazy: false,
             is_waiting: false,
@@ -206,7 +225,7 @@ impl<'a> Draft<'a> {
         let mirrors = !self.s.is_mirrored && self.s.history.record.is_some() && !is_starting;
         let needs_write = self.has_moved || mirrors;
         let actions = if needs_write { Vec::new() } else { self.actions };
-        let record = needs_write.then_some(self.record);
+        let record = needs_write.then(|| Arc::unwrap_or_clone(self.record.0));
         let (is_lazy, is_waiting) = (self.is_lazy, self.is_waiting);
         Decision { record, is_lazy, is_waiting, actions, report, wake_at: self.wake_at }
     }

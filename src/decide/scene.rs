@@ -46,7 +46,7 @@ impl FirstSync {
         let stage = self.stage(live);
         decide(&Situation {
             declared: &Declared::Broken { last: None, revision: None, reason: String::new() },
-            history: &History { record: Some(self.record.clone()), ..History::default() },
+            history: &History { record: Some(self.record.clone().into()), ..History::default() },
             stable: None,
             target: Some(&self.target),
             next: None,

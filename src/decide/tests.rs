@@ -161,7 +161,7 @@ impl Case {
         let stage = stage(&inputs);
         let changes = diff(&stage, &self.record.inventory, &live, "us");
         let history = History {
-            record: Some(self.record.clone()),
+            record: Some(self.record.clone().into()),
             kept: self.kept.clone(),
             request: self.request.clone(),
             ..History::default()

@@ -53,6 +53,11 @@ impl Body {
         self.tree = OnceLock::new();
     }
 
+    /// Reads the text for all clones that are made from now on.
+    pub fn wake(&self) {
+        let _: &Value = self;
+    }
+
     /// Whether there is only the text.
     #[must_use]
     pub fn is_resting(&self) -> bool {

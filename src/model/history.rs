@@ -1,6 +1,7 @@
 //! What is durable about one app: intent, inventory, position, and its past.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Digest, Measurement, ObjectKey, ReleaseRef, Rollout, Timestamp};
 
@@ -35,8 +36,8 @@ pub struct Record {
 /// Everything that a pass knows of an app's past: the record, and what memory adds to it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
-    /// The durable part; `None` before the first write.
-    pub record: Option<Record>,
+    /// The durable part; `None` before the first write. What is shown of the app shares it.
+    pub record: Option<Arc<Record>>,
     /// Samples of gates that are not decided yet, by gate. Lost in a crash: they are taken again.
     pub samples: BTreeMap<String, Vec<Measurement>>,
     /// A request waiting on the custom resource.

@@ -161,7 +161,8 @@ pub(crate) fn idle(name: &str) -> AppView {
             past: vec![past(1, release("1.0.0", 1), PastOutcome::Completed), past(2, stable, PastOutcome::Completed)],
             rollouts: 2,
             ..Record::default()
-        },
+        }
+        .into(),
         samples: BTreeMap::new(),
         phase_since: at(260),
         health_since: at(250),
@@ -201,7 +202,7 @@ pub(crate) fn measuring(name: &str) -> AppView {
         revision: Some(target.revision.clone()),
         desired: Some(target),
         report: report(Phase::Measuring, HealthStatus::Progressing, SyncStatus::OutOfSync, "errors: 1 of 3 samples"),
-        record: Record { rollout: Some(rollout), rollouts: 3, ..idle.record.clone() },
+        record: Record { rollout: Some(rollout), rollouts: 3, ..Record::clone(&idle.record) }.into(),
         samples: BTreeMap::from([("errors".to_owned(), vec![measurement(430, Some(0.01), Verdict::Pass)])]),
         phase_since: at(425),
         health_since: at(401),
@@ -222,9 +223,9 @@ pub(crate) fn held(name: &str) -> AppView {
         at: at(460),
     };
     let mut view = measuring(name);
-    view.record.rollout = None;
-    view.record.quarantine.push(refused.clone());
-    view.record.past.push(Past {
+    Arc::make_mut(&mut view.record).rollout = None;
+    Arc::make_mut(&mut view.record).quarantine.push(refused.clone());
+    Arc::make_mut(&mut view.record).past.push(Past {
         reason: reason.to_owned(),
         waves: vec![WaveRecord {
             gates: vec![gate("health", Verdict::Pass, 420), gate("errors", Verdict::Fail, 435)],
@@ -234,8 +235,8 @@ pub(crate) fn held(name: &str) -> AppView {
         ended_at: at(460),
         ..past(3, target, PastOutcome::Reverted)
     });
-    view.record.pods_reverted = 2;
-    view.record.last_revert_at = Some(at(460));
+    Arc::make_mut(&mut view.record).pods_reverted = 2;
+    Arc::make_mut(&mut view.record).last_revert_at = Some(at(460));
     view.held = Some(refused);
     view.samples.clear();
     view.phase_since = at(460);

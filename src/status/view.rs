@@ -43,7 +43,7 @@ pub struct AppView {
     /// What the pass said.
     pub report: Report,
     /// Durable intent and past.
-    pub record: Record,
+    pub record: Arc<Record>,
     /// Samples of gates that are not decided yet, by gate.
     pub samples: BTreeMap<String, Vec<Measurement>>,
     /// When the phase last changed.
@@ -99,7 +99,7 @@ impl AppView {
             && *held == other.held
             && *revision == other.revision
             && *rendered_from == other.rendered_from
-            && *record == other.record
+            && (Arc::ptr_eq(record, &other.record) || *record == other.record)
             && (name, namespace, uid, repository) == (&other.name, &other.namespace, &other.uid, &other.repository)
     }
 }

@@ -360,7 +360,7 @@ impl Agent {
         let staged = Rc::clone(staged);
         let (stage, changes) = staged.as_ref();
         let history = History {
-            record: Some(record.clone()),
+            record: Some(record.clone().into()),
             samples: BTreeMap::from([(ANALYSIS.to_owned(), measurements(memory))]),
             request: view.request.map(|ask| Request::parse(ask.text())),
             kept: (0..RELEASES)

@@ -67,7 +67,7 @@ fn an_idle_app_is_written_as_go_writes_it() {
 fn hooks_that_ended_are_in_the_sync_result() {
     let mut view = idle("shop");
     let runs = [hook_run(Moment::Pre, "migrate", "", true), hook_run(Moment::Post, "smoke-hook", "smoke-2", false)];
-    view.record.past.last_mut().expect("it has one").hooks = runs.into();
+    Arc::make_mut(&mut view.record).past.last_mut().expect("it has one").hooks = runs.into();
     let document = application(&view);
     let results = document["status"]["operationState"]["syncResult"]["resources"].as_array().expect("a list");
     assert_eq!(
@@ -176,7 +176,7 @@ fn an_app_that_was_never_read_still_has_every_structure() {
     view.effective = None;
     view.created_at = None;
     view.uid = String::new();
-    view.record = crate::model::Record::default();
+    view.record = Arc::default();
     view.report = report(Phase::SourceFailed, HealthStatus::Unknown, SyncStatus::Unknown, "line 3: unknown field");
     view.report.resources = Vec::new();
     let document = application(&view);
@@ -197,7 +197,7 @@ fn an_app_that_was_never_read_still_has_every_structure() {
 fn nothing_has_operated_before_the_first_sync() {
     let mut view = idle("shop");
     view.effective = None;
-    view.record = crate::model::Record::default();
+    view.record = Arc::default();
     assert!(application(&view)["status"].get("operationState").is_none());
 }
 
@@ -209,7 +209,7 @@ fn folders_and_digests_are_written_in_argo_cds_terms() {
     declared.sources[0].is_recursive = true;
     declared.images[0].digest = Some("sha256:abc".to_owned());
     view.application = Some(Arc::new(declared));
-    view.record.past.push(past(3, release("1.2.0", 3), PastOutcome::Withdrawn));
+    Arc::make_mut(&mut view.record).past.push(past(3, release("1.2.0", 3), PastOutcome::Withdrawn));
     let document = application(&view);
     assert_eq!(document["spec"]["source"]["path"], ".");
     assert_eq!(document["spec"]["source"]["directory"], json!({"recurse": true, "jsonnet": {}}));

@@ -1,5 +1,7 @@
 //! What the native documents say at well-known moments.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::{list, rollout, why};
@@ -38,8 +40,9 @@ fn a_running_rollout_shows_decided_and_open_gates() {
 #[test]
 fn hooks_that_ended_are_shown_while_it_runs_and_after() {
     let (mut running, mut ended) = (measuring("shop"), held("shop"));
-    running.record.rollout.as_mut().expect("it runs").hooks.runs = vec![hook_run(Moment::Pre, "migrate", "", true)];
-    ended.record.past.last_mut().expect("it has one").hooks =
+    Arc::make_mut(&mut running.record).rollout.as_mut().expect("it runs").hooks.runs =
+        vec![hook_run(Moment::Pre, "migrate", "", true)];
+    Arc::make_mut(&mut ended.record).past.last_mut().expect("it has one").hooks =
         vec![hook_run(Moment::Post, "smoke-hook", "smoke-3", false)];
     let at = "2026-01-02T03:06:55.000Z";
     let migrate =
@@ -73,7 +76,7 @@ fn an_ended_rollout_stays_readable() {
 #[test]
 fn an_app_without_any_rollout_has_empty_lists() {
     let mut view = idle("shop");
-    view.record = crate::model::Record::default();
+    view.record = Arc::default();
     view.application = None;
     let document = rollout(&view);
     for field in ["waves", "quarantine", "past", "remarks"] {

@@ -1,5 +1,7 @@
 //! What `.status` says at well-known moments.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::resource_status;
@@ -92,7 +94,7 @@ fn a_turned_rollout_says_why_and_since_when() {
         (Position::Held { reason, since: at(436) }, "Held"),
     ] {
         let mut view = measuring("shop");
-        view.record.rollout.as_mut().unwrap().position = position;
+        Arc::make_mut(&mut view.record).rollout.as_mut().unwrap().position = position;
         let status = resource_status(&view);
         assert_eq!(status["rollout"]["step"], step);
         assert_eq!(status["rollout"]["reason"], "gate errors of wave canary shut: 0.4");
@@ -104,7 +106,8 @@ fn a_turned_rollout_says_why_and_since_when() {
 #[test]
 fn a_refused_release_keeps_the_three_revisions_apart() {
     let mut view = held("shop");
-    view.record.answered = Some((Request { verb: RequestVerb::Retry, text: "retry:2".into() }, "freed 1.2.0".into()));
+    Arc::make_mut(&mut view.record).answered =
+        Some((Request { verb: RequestVerb::Retry, text: "retry:2".into() }, "freed 1.2.0".into()));
     let status = resource_status(&view);
     let versions = &status;
     assert_eq!(versions["desired"]["version"], "1.2.0");
@@ -128,7 +131,7 @@ fn time_and_open_samples_alone_change_nothing() {
 fn a_message_is_never_empty_while_a_rollout_is_under_way() {
     let mut view: AppView = measuring("shop");
     view.report.blocking = None;
-    let rollout = view.record.rollout.as_mut().unwrap();
+    let rollout = Arc::make_mut(&mut view.record).rollout.as_mut().unwrap();
     rollout.waves[0].gates.push(gate("errors", Verdict::Pass, 440));
     view.report.health = Health::new(HealthStatus::Progressing, "");
     assert_eq!(condition(&resource_status(&view), "Ready")["message"], "1.2.0: wave 1 of 2 (canary)");
