@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::contention::Contended;
 use super::neighbours::Stood;
 use crate::decide::{Failure, Neighbours};
 use crate::model::{
-    AppName, Application, Body, Declared, Digest, Elsewhere, GroupKind, History, Millis, Object, ObjectKey, Release,
+    AppName, Application, Declared, Digest, Elsewhere, GroupKind, History, Millis, Object, ObjectKey, Release,
     Revision, Timestamp,
 };
 use crate::observe::{Applied, Rehearsal};
@@ -62,8 +64,6 @@ pub struct App {
     pub mutated: BTreeMap<ObjectKey, Vec<String>>,
     /// When its objects were last looked at with success.
     pub looked_at: Option<Timestamp>,
-    /// The status as last written.
-    pub status: Option<Body>,
     /// The view that it tells of.
     pub status_of: Option<Arc<AppView>>,
     /// When it was last written.
@@ -100,7 +100,6 @@ impl App {
             contended: BTreeMap::new(),
             mutated: BTreeMap::new(),
             looked_at: None,
-            status: None,
             status_of: None,
             status_at: None,
             view: None,
@@ -112,6 +111,12 @@ impl App {
     #[must_use]
     pub fn release(&self, digest: Digest) -> Option<&Arc<Release>> {
         self.next.as_ref().filter(|next| next.reference.digest == digest).or_else(|| self.releases.get(&digest))
+    }
+
+    /// The status that stands in the custom resource.
+    #[must_use]
+    pub fn status(&self) -> Option<&Value> {
+        self.object.as_ref()?.body.get("status")
     }
 
     /// The digest of Stable.

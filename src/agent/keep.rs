@@ -9,8 +9,7 @@ use super::sight::Trace;
 use super::{App, Context, recover, takeover};
 use crate::decide::notices;
 use crate::model::{
-    AppName, Body, Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release,
-    RequestVerb,
+    AppName, Declared, Digest, GroupKind, Notice, Object, ObjectKey, Outcome, PastOutcome, Record, Release, RequestVerb,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::store;
@@ -194,7 +193,6 @@ pub(super) async fn reread<W: World>(context: &Context<W>, app: &mut App, error:
         }
         Ok(None) => {
             app.object = None;
-            app.status = None;
             trace.again = true;
         }
         Err(_) => {}
@@ -223,9 +221,7 @@ pub(super) fn take(app: &mut App, object: Object) {
         Err(error) => app.unusable = Some(format!("the state in the Application resource cannot be used: {error}")),
     }
     // A write of status whose answer was lost may stand there all the same.
-    let status = object.body.get("status");
-    if app.status.as_deref() != status {
-        app.status = status.cloned().map(Body::from);
+    if app.status() != object.body.get("status") {
         app.status_of = None;
     }
     app.object = Some(object);

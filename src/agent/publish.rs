@@ -36,7 +36,7 @@ pub(super) async fn publish<W: World>(
     }
     let before = app.view.take();
     let view = Arc::new(view(context, app, before.as_deref(), report, now));
-    let is_known = app.status.is_some() && app.status_of.as_ref().is_some_and(|shown| shown.says_the_same(&view));
+    let is_known = app.status().is_some() && app.status_of.as_ref().is_some_and(|shown| shown.says_the_same(&view));
     app.view = Some(Arc::clone(&view));
     context.world.show(&app.name, Some(Arc::clone(&view)));
     let object = app.object.clone()?;
@@ -44,16 +44,18 @@ pub(super) async fn publish<W: World>(
         return None;
     }
     if is_known {
+        // One of the two is enough to keep.
+        app.status_of = Some(view);
         return None;
     }
     let status = resource_status(&view);
-    if app.status.as_ref().is_some_and(|known| **known == status) {
+    if app.status() == Some(&status) {
         app.status_of = Some(view);
         return None;
     }
     let is_settled = matches!(view.report.phase, Phase::Idle | Phase::Held | Phase::SourceFailed | Phase::Waiting);
     let since = app.status_at.or(view.created_at).unwrap_or(now);
-    let was_settled = app.status.as_ref().is_some_and(|status| status["conditions"][1]["status"] == "False");
+    let was_settled = app.status().is_some_and(|status| status["conditions"][1]["status"] == "False");
     let is_transient = !is_settled && (app.status_at.is_none() || !was_settled);
     let every = if app.status_at.is_none() { FIRST_STATUS_AFTER } else { STATUS_EVERY };
     if is_transient && !every.has_passed(since, now) {
@@ -64,10 +66,9 @@ pub(super) async fn publish<W: World>(
         return Some(STATUS_EVERY.after(view.phase_since));
     }
     context.telemetry.state_written(StateWrite::Status);
-    match context.world.update(&store::application::with_status(&object, status.clone()), Part::Status).await {
+    match context.world.update(&store::application::with_status(&object, status), Part::Status).await {
         Ok(object) => {
             app.object = Some(object);
-            app.status = Some(status.into());
             app.status_at = Some(now);
             app.status_of = Some(view);
         }
@@ -84,7 +85,7 @@ fn view<W: World>(
     now: Timestamp,
 ) -> AppView {
     // After a restart, what the status says: else every app's status would be written anew for its times alone.
-    let stored = app.status.as_ref().filter(|_| before.is_none());
+    let stored = app.status().filter(|_| before.is_none());
     // A fact keeps its age as long as it is the same fact.
     if let Some(blocking) = &mut report.blocking {
         let known = before.and_then(|view| view.report.blocking.as_ref()).filter(|known| known.fact == blocking.fact);

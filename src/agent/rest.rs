@@ -17,9 +17,6 @@ impl<W: World + 'static> Scheduler<W> {
         if let Some(object) = &mut app.object {
             object.body.rest();
         }
-        if let Some(status) = &mut app.status {
-            status.rest();
-        }
         if let Some(next) = app.next.take() {
             let rested = at_rest(&next);
             let entered = self.source.as_mut().and_then(|source| source.apps.get_mut(&app.name));

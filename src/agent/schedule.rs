@@ -18,6 +18,7 @@ use super::sight::is_secret;
 use super::source::Source;
 use super::start::Started;
 use super::tick::{Passed, tick};
+use super::watching::outline;
 use super::{App, Context, Pace, keep};
 use crate::model::{AppName, Declared, Deletion, Millis, Object, ObjectKey, Timestamp};
 use crate::observe::{Cache, is_newer};
@@ -64,7 +65,7 @@ impl Slot {
             |version: &str, app: &App| app.object.as_ref().is_none_or(|it| is_newer(version, it.resource_version()));
         if let Some(version) = self.deleted.take().filter(|version| is_news(version, app)) {
             tracing::debug!(application = %app.name, %version, "the Application resource was deleted");
-            (app.object, app.status) = (None, None);
+            app.object = None;
         }
         if let Some(object) = self.stored.take().filter(|object| is_news(object.resource_version(), app)) {
             keep::take(app, object);
@@ -119,7 +120,7 @@ impl<W: World + 'static> Scheduler<W> {
         let Started { context, kinds, apps, listed, scope } = started;
         let now = context.world.now();
         let mut cache = Cache::default();
-        cache.replace(&scope, listed.items, &listed.resource_version);
+        cache.replace(&scope, listed.items.iter().map(outline).collect(), &listed.resource_version);
         context.world.watch(&scope, &listed.resource_version);
         let declared_in = apps.iter().filter_map(|(name, app)| Some((name.clone(), declared_in(app)?))).collect();
         let waits_for = apps.iter().filter_map(|(name, app)| Some((name.clone(), stored(app.object.as_ref()?))));

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::event::Office;
 use super::{App, Context, Settings, keep, takeover};
 use crate::declare::{Made, assemble, parse_file};
-use crate::model::{AppName, Application, Body, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
+use crate::model::{AppName, Application, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
 use crate::store;
 use crate::telemetry::Telemetry;
 use crate::world::{ApiError, Event, Kinds, Listed, Scope, World};
@@ -138,7 +138,6 @@ pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppNam
     debug_assert_eq!(object.key.cluster, ClusterName::local(), "one cluster today");
     let declared = Declared::Broken { last: None, revision: None, reason: "Git was not read yet".to_owned() };
     let mut app = App::new(name.clone(), declared, "");
-    app.status = object.body.get("status").cloned().map(Body::from);
     keep::take(&mut app, object.clone());
     if let Declared::Broken { last, .. } = &mut app.declared {
         *last = recalled(object);
@@ -154,6 +153,5 @@ pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppNam
     }
     // It may be long until its first pass, and there may be thousands.
     app.object.iter_mut().for_each(|object| object.body.rest());
-    app.status.iter_mut().for_each(Body::rest);
     (name, app)
 }

@@ -27,6 +27,22 @@ fn is_of_pods(scope: &Scope) -> bool {
     scope.kind.is("apps", "ReplicaSet") || scope.kind.is("", "Pod")
 }
 
+/// What is kept in the cache of an Application resource: that it is there, and in which version. Its app has the rest.
+pub(super) fn outline(object: &Object) -> Object {
+    let metadata = serde_json::json!({"uid": object.uid(), "resourceVersion": object.resource_version()});
+    let mut outline = object.with_body(serde_json::json!({"metadata": metadata}));
+    outline.body.rest();
+    outline
+}
+
+fn outline_of(change: &Change) -> Change {
+    match change {
+        Change::Stored(object) => Change::Stored(outline(object)),
+        Change::Deleted(object) => Change::Deleted(outline(object)),
+        Change::Bookmark(resource_version) => Change::Bookmark(resource_version.clone()),
+    }
+}
+
 impl<W: World + 'static> Scheduler<W> {
     pub(super) fn list(&mut self, scope: Scope) {
         if !self.listing.insert(scope.clone()) {
@@ -93,20 +109,27 @@ impl<W: World + 'static> Scheduler<W> {
                 if self.unserved.remove(&scope) {
                     self.wake_all();
                 }
-                let items = listed.items.into_iter().map(|object| {
-                    let mut object = self.slim(object);
-                    object.body.rest();
-                    object
-                });
-                let items = items.collect();
+                let (items, applications) = if scope == self.applications {
+                    (listed.items.iter().map(outline).collect(), listed.items)
+                } else {
+                    let slim = listed.items.into_iter().map(|object| {
+                        let mut object = self.slim(object);
+                        object.body.rest();
+                        object
+                    });
+                    (slim.collect(), Vec::new())
+                };
                 let changed = self.cache.replace(&scope, items, &listed.resource_version);
                 self.context.world.watch(&scope, &listed.resource_version);
                 self.heard.remove(&scope);
                 self.listed_at.insert(scope.clone(), now);
                 if known {
-                    for (key, before) in changed {
-                        self.news_of(&scope, &key, before.as_ref());
+                    for (key, before) in &changed {
+                        self.news_of(&scope, key, before.as_ref());
                     }
+                    let changed: BTreeSet<ObjectKey> = changed.into_iter().map(|(key, _)| key).collect();
+                    let news = applications.into_iter().filter(|object| changed.contains(&object.key));
+                    news.for_each(|object| self.application_stored(object));
                     self.miss_applications(&scope, &listed.resource_version);
                     self.miss_pods(&scope);
                 } else {
@@ -219,18 +242,15 @@ impl<W: World + 'static> Scheduler<W> {
             self.touched(scope, key, before);
             return;
         }
-        match self.cache.get(key).cloned() {
-            Some(object) => self.application_stored(object),
-            None => {
-                let listed = self.cache.resource_version(scope).unwrap_or_default().to_owned();
-                self.application_deleted(&AppName::from(key.name.as_str()), &listed);
-            }
+        if self.cache.get(key).is_none() {
+            let listed = self.cache.resource_version(scope).unwrap_or_default().to_owned();
+            self.application_deleted(&AppName::from(key.name.as_str()), &listed);
         }
     }
 
     /// An Application resource changed: by our own write, or by somebody who asks for something.
     fn application_changed(&mut self, scope: &Scope, change: Change) {
-        self.cache.fold(scope, change.clone());
+        self.cache.fold(scope, outline_of(&change));
         match change {
             // One that was deleted since stays so.
             Change::Stored(object) if self.cache.get(&object.key).is_none() => {}
