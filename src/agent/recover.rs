@@ -34,6 +34,14 @@ pub(super) async fn recover<W: World>(
     let marked = live.values().find(ours).and_then(|object| Digest::parse(object.annotation(ANNOTATION_RELEASE)?));
     let Some(digest) = marked else {
         adopt(context, app, &next, &target, &live);
+        // What has our marks tells that the app was here: its workloads were deleted, and more of it may stand. (A new app
+        // has nothing of the kind, and costs no request.)
+        if seen.values().any(|object| is_ours(context, app, object)) {
+            let kept = keep::kept(context, app).await?;
+            let inventory = standing(context, app, &next, &kept, Inventory::new(), seen).await?;
+            Arc::make_mut(app.history.record.get_or_insert_default()).inventory.extend(inventory);
+            app.is_saved = false;
+        }
         return Ok(());
     };
     let kept = keep::kept(context, app).await?;
@@ -57,13 +65,7 @@ pub(super) async fn recover<W: World>(
     if let Some(release) = &release {
         inventory.extend(of_release(release).map(|(key, object)| (key.clone(), object.version.clone())));
     }
-    add_leftovers(context, app, &kept, &mut inventory).await?;
-    add_marked(context, app, &next, &mut inventory).await?;
-    for (key, version) in inventory.iter().filter(|(key, _)| !next.objects.contains_key(*key)) {
-        if let Some(live) = served(context.world.get(key, version).await)?.flatten() {
-            seen.insert(key.clone(), sight::without_data(live));
-        }
-    }
+    let inventory = standing(context, app, &next, &kept, inventory, seen).await?;
     let Some(release) = release else {
         adopt(context, app, &next, &target, &live);
         if let Some(record) = &mut app.history.record {
@@ -113,6 +115,25 @@ fn readable(restored: Result<Option<Release>, ApiError>) -> Result<Option<Releas
         Err(ApiError::Invalid(_)) => Ok(None),
         other => other,
     }
+}
+
+/// The inventory with all else that stands under our marks, and `seen` with what of it Git does not declare.
+async fn standing<W: World>(
+    context: &Context<W>,
+    app: &App,
+    next: &Release,
+    kept: &BTreeSet<Digest>,
+    mut inventory: Inventory,
+    seen: &mut BTreeMap<ObjectKey, Object>,
+) -> Result<Inventory, ApiError> {
+    add_leftovers(context, app, kept, &mut inventory).await?;
+    add_marked(context, app, next, &mut inventory).await?;
+    for (key, version) in inventory.iter().filter(|(key, _)| !next.objects.contains_key(*key)) {
+        if let Some(live) = served(context.world.get(key, version).await)?.flatten() {
+            seen.insert(key.clone(), sight::without_data(live));
+        }
+    }
+    Ok(inventory)
 }
 
 /// Adds what other kept Releases brought and what still stands under our marks: a rollout that was under way may have

@@ -111,17 +111,17 @@ pub(super) fn at_wave(
         let may_start = workload.is_spec_complete() && !is_rescaled;
         return if may_start { deployment::held(&at_target, window) } else { at_stable };
     }
+    let is_retemplated = is_retemplated(&workload.object, &at_target);
     // Somebody changed both: the template first, since replicas and template never change in one step.
     let at_target = match workload.object.at("/spec/replicas") {
-        Some(replicas) if is_rescaled && is_retemplated(&workload.object, &at_target) => {
-            deployment::with_replicas(&at_target, replicas.clone())
-        }
+        Some(replicas) if is_rescaled && is_retemplated => deployment::with_replicas(&at_target, replicas.clone()),
         Some(_) | None => at_target,
     };
     let counts = workload.counts();
     let window = match workload.window().filter(|_| workload.is_held() && owns_window(workload)) {
-        // A window is made for one n: under another, one with room for missing pods would take Stable's.
-        Some(window) if is_rescaled && rollout.plan.capacity == Capacity::Surge => {
+        // A window is made for one n and for the pods that there were: under another n, or with pods of somebody else's
+        // template among the old ones, one with room for missing pods would take Stable's.
+        Some(window) if (is_rescaled || is_retemplated) && rollout.plan.capacity == Capacity::Surge => {
             Window { surge: window.surge.max(1), unavailable: 0 }
         }
         Some(window) if is_rescaled => window,

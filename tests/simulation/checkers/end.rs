@@ -90,8 +90,8 @@ pub(crate) fn judge(
     let stable = text(application, "/record/stable/version");
     let last = last_declared(story);
     // A cluster that stands still for as long as a wave may take makes the wave fail: that is what time-outs are for.
-    // So does an API server that lets calls hang until a wave's time is over.
-    let is_hanging = story.faults.contains_key("SlowCall")
+    // So does an API server that lets calls hang, or refuses them one after the other, until a wave's time is over.
+    let is_hanging = ["SlowCall", "RefuseCall"].iter().any(|fault| story.faults.contains_key(*fault))
         && text(application, "/status/why/fact").contains("could not be applied within");
     let is_stalled = is_hanging || story.has(|step| matches!(step, Step::StallControllers(10_000..)));
     if !is_stalled
