@@ -9,7 +9,7 @@ use crate::model::{
     RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
 };
 use crate::mutants::{Mutant, is_planted};
-use crate::observe::PROGRESS_DEADLINE_SECONDS_HOLD;
+use crate::observe::{PROGRESS_DEADLINE_SECONDS_HOLD, ownership};
 use crate::stage::{collapse, moving};
 use crate::status::Phase;
 
@@ -108,11 +108,13 @@ fn is_undone(draft: &Draft<'_>, rollout: &Rollout) -> bool {
         let Some(workload) = draft.s.live.workloads.get(key) else { return false };
         let is_patient = workload.object.int("/spec/progressDeadlineSeconds") == Some(PROGRESS_DEADLINE_SECONDS_HOLD);
         let is_stable = workload.current().is_some_and(|current| current.hash == *hash);
-        // One that somebody deleted since is made anew as Stable, by us.
+        // One that somebody deleted since is made anew as Stable, by us: nobody else has a part in its template. (The server
+        // says when it was made, and our clock may be another.)
         let created = workload.object.text("/metadata/creationTimestamp").and_then(|at| at.parse::<Timestamp>().ok());
         let was_ready =
             ready_at.is_some_and(|ready| created.is_none_or(|created| created.as_second() < ready.as_second()));
-        workload.n() > 0 && is_stable && (is_patient || was_ready)
+        let is_by_others = ownership::is_template_shared(&workload.object);
+        workload.n() > 0 && is_stable && (is_patient || was_ready && is_by_others)
     })
 }
 
