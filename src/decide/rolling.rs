@@ -113,8 +113,8 @@ fn is_undone(draft: &Draft<'_>, rollout: &Rollout) -> bool {
         let created = workload.object.text("/metadata/creationTimestamp").and_then(|at| at.parse::<Timestamp>().ok());
         let was_ready =
             ready_at.is_some_and(|ready| created.is_none_or(|created| created.as_second() < ready.as_second()));
-        let is_by_others = ownership::is_template_shared(&workload.object);
-        workload.n() > 0 && is_stable && (is_patient || was_ready && is_by_others)
+        let is_by_others = || ownership::is_template_shared(&workload.object);
+        workload.n() > 0 && is_stable && (is_patient || was_ready && is_by_others())
     })
 }
 
