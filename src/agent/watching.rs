@@ -344,8 +344,7 @@ impl<W: World + 'static> Scheduler<W> {
     pub(super) fn app_of_pods(&self, object: &Object) -> Option<AppName> {
         let owner = object.text("/metadata/ownerReferences/0/name")?;
         let deployment = if object.key.kind.is("", "Pod") { owner.rsplit_once('-')?.0 } else { owner };
-        let key =
-            ObjectKey { kind: GroupKind::new("apps", "Deployment"), name: deployment.to_owned(), ..object.key.clone() };
+        let key = object.key.beside(GroupKind::new("apps", "Deployment"), deployment);
         self.cache.get(&key)?.label(LABEL_APPLICATION).map(AppName::from)
     }
 

@@ -11,7 +11,7 @@ use super::connection::{Connection, ConnectionArgs, name, settings};
 use super::output::{self, age, complain, table};
 use crate::edge::cluster::Cluster;
 use crate::model::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
-use crate::model::{ClusterName, GroupKind, Object, ObjectKey, Timestamp};
+use crate::model::{ClusterName, GroupKind, KeyParts, Object, ObjectKey, Timestamp};
 use crate::store::{self, application};
 use crate::world::{ApiError, Scope};
 
@@ -95,7 +95,7 @@ fn is_orphan(object: &Object, inventoried: &BTreeSet<ObjectKey>) -> bool {
 
 /// What Kubernetes puts into every namespace.
 fn is_the_clusters(object: &Object) -> bool {
-    let ObjectKey { kind, name, .. } = &object.key;
+    let KeyParts { kind, name, .. } = &*object.key;
     match (kind.group.as_str(), kind.kind.as_str(), name.as_str()) {
         ("", "ConfigMap", "kube-root-ca.crt") | ("", "ServiceAccount", "default") | ("", "Service", "kubernetes") => {
             true
@@ -113,7 +113,7 @@ fn left_by(object: &Object) -> Option<&str> {
 }
 
 fn shown(object: &Object) -> serde_json::Value {
-    let ObjectKey { cluster: _, kind, namespace, name } = &object.key;
+    let KeyParts { cluster: _, kind, namespace, name } = &*object.key;
     json!({"apiVersion": object.api_version(), "kind": kind.kind, "namespace": namespace, "name": name,
         "uid": object.uid(), "createdAt": object.text("/metadata/creationTimestamp"), "leftBy": left_by(object)})
 }

@@ -8,7 +8,7 @@ use super::connection::{Connection, ConnectionArgs, name, settings};
 use super::output::{self, age, table};
 use crate::agent::{recalled, resources};
 use crate::edge::cluster::Cluster;
-use crate::model::{ObjectKey, Timestamp};
+use crate::model::{KeyParts, ObjectKey, Timestamp};
 use crate::status::tree::{self, Node};
 use crate::store::application;
 use crate::world::Scope;
@@ -77,7 +77,7 @@ fn branches(is_last_above: &[bool]) -> String {
 
 /// Kind and name; the namespace where it is not the one above.
 fn subject(key: &ObjectKey, depth: usize) -> String {
-    let ObjectKey { cluster: _, kind, namespace, name } = key;
+    let KeyParts { cluster: _, kind, namespace, name } = &**key;
     if depth > 0 || namespace.is_empty() {
         format!("{} {name}", kind.kind)
     } else {

@@ -34,7 +34,7 @@ pub use health::{Health, HealthRule, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};
 pub use hook::{HookRun, Hooks, Moment};
 pub use lease::{Claim, Lease};
-pub use object::{ClusterName, GroupKind, Object, ObjectError, ObjectKey, WHOLE_OBJECT};
+pub use object::{ClusterName, GroupKind, KeyParts, Object, ObjectError, ObjectKey, WHOLE_OBJECT};
 pub use plan::{Capacity, OnFailure, Replicas, Strategy, Wave, WavePlan};
 pub use policy::{Policy, PolicyEffect, PolicyRule};
 pub use reference::{Elsewhere, Reference, TagRange};

@@ -66,9 +66,14 @@ impl std::fmt::Display for GroupKind {
     }
 }
 
-/// What names one object: cluster, group and kind, namespace (empty for cluster-scoped), name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectKey {
+/// What names one object: its [`KeyParts`]. A copy is a count: an agent holds the key of an object in some thirty places,
+/// and compares those of one origin by where they are.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ObjectKey(Arc<KeyParts>);
+
+/// Cluster, group and kind, namespace, name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyParts {
     /// The cluster that holds the object.
     pub cluster: ClusterName,
     /// Group and kind.
@@ -80,15 +85,54 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
+    /// A key in `cluster`; `namespace` is empty when the kind is cluster-scoped.
+    #[must_use]
+    pub fn new(cluster: ClusterName, kind: GroupKind, namespace: &str, name: &str) -> Self {
+        Self(Arc::new(KeyParts { cluster, kind, namespace: namespace.to_owned(), name: name.to_owned() }))
+    }
+
     /// A key in the local cluster.
     #[must_use]
     pub fn local(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
-        Self {
-            cluster: ClusterName::local(),
-            kind: GroupKind::new(group, kind),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self::new(ClusterName::local(), GroupKind::new(group, kind), namespace, name)
+    }
+
+    /// What else stands beside it: in the same cluster and namespace.
+    #[must_use]
+    pub fn beside(&self, kind: GroupKind, name: &str) -> Self {
+        Self::new(self.cluster.clone(), kind, &self.namespace, name)
+    }
+
+    /// The same in another namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self::new(self.cluster.clone(), self.kind.clone(), namespace, &self.name)
+    }
+}
+
+impl std::ops::Deref for ObjectKey {
+    type Target = KeyParts;
+
+    fn deref(&self) -> &KeyParts {
+        &self.0
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ObjectKey {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { std::cmp::Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl std::fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -147,12 +191,7 @@ impl Object {
         let name = text("/metadata/name", "metadata.name")?;
         let namespace = body.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let key = ObjectKey {
-            cluster: cluster.clone(),
-            kind: GroupKind::new(group, kind),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let key = ObjectKey::new(cluster.clone(), GroupKind::new(group, kind), namespace, name);
         let version = version.to_owned();
         Ok(Self { key, version, body: body.into() })
     }

@@ -136,7 +136,7 @@ impl Cache {
                     return Folded::Known;
                 }
                 collection.gone.remove(&object.key);
-                Folded::News(collection.objects.insert(object.key.clone(), object))
+                Folded::News(put(&mut collection.objects, object))
             }
             Change::Deleted(object) => {
                 collection.follow(object.resource_version());
@@ -169,7 +169,7 @@ impl Cache {
             .get(&object.key)
             .is_some_and(|known| !is_newer(object.resource_version(), known.resource_version()));
         if !is_known {
-            objects.insert(object.key.clone(), object);
+            put(objects, object);
         }
     }
 
@@ -221,6 +221,14 @@ impl Cache {
     pub fn objects(&self, scope: &Scope) -> impl Iterator<Item = &Object> {
         self.scopes.get(scope).into_iter().flat_map(|collection| collection.objects.values())
     }
+}
+
+/// Takes an object in and returns the one before it, whose key it goes on with: those who hold it hold the same.
+fn put(objects: &mut BTreeMap<ObjectKey, Object>, mut object: Object) -> Option<Object> {
+    if let Some(known) = objects.get(&object.key) {
+        object.key = known.key.clone();
+    }
+    objects.insert(object.key.clone(), object)
 }
 
 fn covers(scope: &Scope, key: &ObjectKey) -> bool {

@@ -400,11 +400,11 @@ fn in_scope(object: Object, is_namespaced: bool, default: &str) -> Object {
     let Object { mut key, version, body } = object;
     let mut body = serde_json::Value::from(body);
     if is_namespaced && key.namespace.is_empty() {
-        default.clone_into(&mut key.namespace);
+        key = key.within(default);
         body["metadata"]["namespace"] = Value::String(default.to_owned());
     }
     if !is_namespaced {
-        key.namespace.clear();
+        key = key.within("");
         body["metadata"].as_object_mut().map(|metadata| metadata.remove("namespace"));
     }
     Object { key, version, body: body.into() }

@@ -136,7 +136,7 @@ fn instance(object: &Object, rollout: &Rollout, moment: Moment) -> Object {
     let mut body = (*object.body).clone();
     let mut key = object.key.clone();
     if let Some(prefix) = object.annotation(ANNOTATION_GENERATE_NAME) {
-        key.name = format!("{prefix}{}", rollout.id);
+        key = key.beside(key.kind.clone(), &format!("{prefix}{}", rollout.id));
         body["metadata"]["name"] = json!(key.name);
     }
     let run = format!("{}.{}/{}", rollout.id, rollout.hooks.tries, moment.as_str());

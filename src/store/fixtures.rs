@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Analysis, Capacity, ClusterName, Digest, GateRecord, HookRun, Hooks, Lane, Measurement, Millis, Moment, NoDataRule,
-    ObjectKey, OnFailure, Past, PastOutcome, Position, Quarantined, Record, ReleaseRef, Replicas, Request,
+    Analysis, Capacity, ClusterName, Digest, GateRecord, GroupKind, HookRun, Hooks, Lane, Measurement, Millis, Moment,
+    NoDataRule, ObjectKey, OnFailure, Past, PastOutcome, Position, Quarantined, Record, ReleaseRef, Replicas, Request,
     RevertReason, Revision, Rollout, Strategy, Timestamp, Verdict, Wave, WavePlan, WaveRecord,
 };
 
@@ -31,10 +31,8 @@ fn deployment(name: &str) -> ObjectKey {
 }
 
 fn elsewhere() -> ObjectKey {
-    ObjectKey {
-        cluster: ClusterName("eu/west-1".into()),
-        ..ObjectKey::local("rbac.authorization.k8s.io", "ClusterRole", "", "system:shop")
-    }
+    let kind = GroupKind::new("rbac.authorization.k8s.io", "ClusterRole");
+    ObjectKey::new(ClusterName("eu/west-1".into()), kind, "", "system:shop")
 }
 
 fn gates() -> Vec<GateRecord> {

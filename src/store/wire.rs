@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::StoreError;
-use crate::model::{ClusterName, Digest, GroupKind, Millis, ObjectKey, Timestamp};
+use crate::model::{ClusterName, Digest, GroupKind, KeyParts, Millis, ObjectKey, Timestamp};
 
 /// A value with a stored form.
 pub(super) trait Wire: Sized {
@@ -308,7 +308,7 @@ impl Wire for BTreeSet<ObjectKey> {
 /// `group/kind/namespace/name`, with `cluster/` before it unless the object lives in the agent's own cluster. None of
 /// group, kind, namespace and name can hold a slash; a cluster's name may.
 pub(super) fn key_text(key: &ObjectKey) -> String {
-    let ObjectKey { cluster, kind: GroupKind { group, kind }, namespace, name } = key;
+    let KeyParts { cluster, kind: GroupKind { group, kind }, namespace, name } = &**key;
     if *cluster == ClusterName::local() {
         format!("{group}/{kind}/{namespace}/{name}")
     } else {
@@ -324,10 +324,5 @@ pub(super) fn parse_key(text: &str) -> Option<ObjectKey> {
     if name.is_empty() || kind.is_empty() {
         return None;
     }
-    Some(ObjectKey {
-        cluster,
-        kind: GroupKind::new(group, kind),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    })
+    Some(ObjectKey::new(cluster, GroupKind::new(group, kind), namespace, name))
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::diff::shown::{mask, normal};
-use crate::model::{AppName, Object, ObjectKey};
+use crate::model::{AppName, KeyParts, Object, ObjectKey};
 
 /// What would happen to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +109,7 @@ impl Difference {
 
     /// Group, kind, namespace and name.
     pub(super) fn subject(&self) -> String {
-        let ObjectKey { cluster: _, kind, namespace, name } = &self.key;
+        let KeyParts { cluster: _, kind, namespace, name } = &*self.key;
         let kind = if kind.group.is_empty() { kind.kind.clone() } else { format!("{}/{}", kind.group, kind.kind) };
         if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") }
     }

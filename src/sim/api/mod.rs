@@ -171,7 +171,7 @@ impl Api {
         kind: &'a GroupKind,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = &'a Object> + 'a {
-        let first = ObjectKey { kind: kind.clone(), ..ObjectKey::local("", "", namespace.unwrap_or_default(), "") };
+        let first = ObjectKey::new(ClusterName::local(), kind.clone(), namespace.unwrap_or_default(), "");
         self.objects
             .range(first..)
             .take_while(move |(key, _)| key.kind == *kind && namespace.is_none_or(|wanted| key.namespace == wanted))

@@ -58,7 +58,7 @@ fn ordered_pods_come_up_one_after_the_other() {
         let pods = play.pods();
         let waiting = pods.iter().filter(|pod| pods::ready_since(pod).is_none()).count();
         assert!(waiting <= 1, "one at a time");
-        names = pods.into_iter().map(|pod| pod.key.name).collect();
+        names = pods.into_iter().map(|pod| pod.key.name.clone()).collect();
     }
     assert_eq!(names, ["web-0", "web-1", "web-2", "web-3"]);
     play.settle();
