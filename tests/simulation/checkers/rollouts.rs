@@ -23,6 +23,8 @@ pub(crate) struct Rollouts {
     aborts: usize,
     /// Releases that failed, with the attempt, unless a person freed them.
     failed: BTreeSet<(String, u64)>,
+    /// How many rollouts the record counts, and when the last of them began.
+    counted: (u64, String),
     /// The Release of the last first sync that failed: it stays where it is.
     stranded: String,
     /// When the Deployment was last seen with too few pods for waves, before somebody scaled it.
@@ -60,13 +62,19 @@ impl Rollouts {
         let Some(after) = moment.after() else { return };
         let before = moment.before().unwrap_or(&nothing);
         self.has_run |= !text(after, "/status/stableDigest").is_empty();
-        // One that was deleted while no agent ran is made from what the cluster shows, which does not tell what failed.
-        let is_rebuilt = moment.before().is_none() && after["record"]["rollouts"] == 0;
-        if is_rebuilt && self.has_run {
-            self.failed.clear();
-        }
         let now = rollout(after);
         let was = rollout(before);
+        // One that was deleted while no agent ran is made from what the cluster shows, which does not tell what failed:
+        // rollouts are counted anew, and the first of them may have begun before it was written.
+        let count = after["record"]["rollouts"].as_u64().unwrap_or_default();
+        let began = now.map(|now| text(now, "/startedAt").to_owned()).unwrap_or_default();
+        let is_first = count <= self.counted.0 && now.is_some() && began != self.counted.1;
+        if moment.before().is_none() && self.has_run && (count == 0 || is_first) {
+            self.failed.clear();
+        }
+        if now.is_some() {
+            self.counted = (count, began);
+        }
         // The same request twice is answered in the same words: that it is gone tells.
         let is_asked = |body: &Value| {
             body["metadata"]["annotations"]["tidegate.dev/request"]
