@@ -225,6 +225,8 @@ pub fn parse_file(path: &str, text: &[u8]) -> ParsedFile {
         parsed.hold_all(broken);
     }
     parsed.problems.sort_by_key(|problem| (problem.line, problem.column));
+    // Most files declare one, and a list that grew to one has room for four.
+    parsed.apps.shrink_to_fit();
     parsed
 }
 

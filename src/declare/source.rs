@@ -172,7 +172,10 @@ pub(super) fn read_sources(spec: &Mapping<'_>, file: &str, sink: &mut Sink<'_>) 
         (None, Some(_)) => spec.mappings("sources", sink),
     };
     let read: Vec<_> = opened.iter().map(|source| read_source(source, file, sink)).collect();
-    let (sources, at) = read.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let read = read.into_iter().collect::<Option<Vec<_>>>()?;
+    let (mut sources, at): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    // Nearly all apps have one, and a list that grew to one has room for four.
+    sources.shrink_to_fit();
     Some(ReadSources { sources, at })
 }
 

@@ -1,5 +1,5 @@
-//! An object's JSON: a tree to work with, or the text of one that rests. A tree takes ten times the room of its text,
-//! since every mapping in it is a node for eleven fields.
+//! An object's JSON: a tree to work with, or the packed text of one that rests. A tree takes ten times the room of its
+//! text, since every mapping in it is a node for eleven fields.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use super::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
+use super::packed::Packed;
 
 /// An object's JSON. It reads as a [`Value`] at all times: one that rests is parsed when it is first looked at, and
 /// stays a tree until it is laid to rest again. Clones share what is there, not what comes later, so that a clone of a
@@ -20,7 +21,7 @@ pub struct Body {
 
 /// The JSON of a resting body, and what is asked of it without waking it.
 struct Text {
-    json: Box<str>,
+    json: Packed,
     facts: Facts,
 }
 
@@ -41,7 +42,7 @@ impl Body {
         if self.text.is_none() {
             let tree: &Value = self;
             let Ok(json) = serde_json::to_string(tree) else { return };
-            self.text = Some(Arc::new(Text { facts: Facts::of(tree), json: json.into_boxed_str() }));
+            self.text = Some(Arc::new(Text { facts: Facts::of(tree), json: Packed::new(&json) }));
         }
         self.tree = OnceLock::new();
     }
@@ -49,7 +50,7 @@ impl Body {
     /// Keeps only the text, which is `json`: what this body was read from.
     pub fn rest_as(&mut self, json: &str) {
         let facts = Facts::of(self);
-        self.text = Some(Arc::new(Text { facts, json: json.into() }));
+        self.text = Some(Arc::new(Text { facts, json: Packed::new(json) }));
         self.tree = OnceLock::new();
     }
 
@@ -97,7 +98,7 @@ impl Deref for Body {
     fn deref(&self) -> &Value {
         self.tree.get_or_init(|| {
             let text = self.text.as_ref().expect("a body is a tree or a text");
-            Arc::new(serde_json::from_str(&text.json).expect("the text was written from a tree"))
+            Arc::new(serde_json::from_slice(&text.json.text()).expect("the text was written from a tree"))
         })
     }
 }

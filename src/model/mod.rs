@@ -13,6 +13,7 @@ pub mod hook;
 pub mod lease;
 pub mod marks;
 pub mod object;
+mod packed;
 pub mod plan;
 pub mod policy;
 pub mod reference;

@@ -191,6 +191,8 @@ pub fn settle(mut record: Record, stable_in_status: Option<Digest>) -> Record {
     record.completed.push(rollout.target.digest);
     let surplus = record.completed.len().saturating_sub(COMPLETED_MAX);
     record.completed.drain(..surplus);
+    // Thousands of apps have one entry for long; a list that grew to one has room for four.
+    record.past.reserve_exact(1);
     record.past.push(Past {
         id: rollout.id,
         release: rollout.target,
