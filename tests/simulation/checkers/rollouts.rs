@@ -23,6 +23,8 @@ pub(crate) struct Rollouts {
     aborts: usize,
     /// Releases that failed, with the attempt, unless a person freed them.
     failed: BTreeSet<(String, u64)>,
+    /// Whether a person had just asked for another try when somebody deleted the resource.
+    asked_and_deleted: bool,
     /// How many rollouts the record counts, and when the last of them began.
     counted: (u64, String),
     /// The Release of the last first sync that failed: it stays where it is.
@@ -58,8 +60,17 @@ impl Rollouts {
     /// The record changed.
     fn record(&mut self, moment: &Moment<'_>, found: &mut Found) {
         let nothing = Value::Null;
+        // The same request twice is answered in the same words: that it is gone tells.
+        let is_asked = |body: &Value| {
+            body["metadata"]["annotations"]["tidegate.dev/request"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("retry"))
+        };
         // Who deletes the resource does not undo what an agent remembers: it is written anew.
-        let Some(after) = moment.after() else { return };
+        let Some(after) = moment.after() else {
+            self.asked_and_deleted = moment.before().is_some_and(is_asked);
+            return;
+        };
         let before = moment.before().unwrap_or(&nothing);
         self.has_run |= !text(after, "/status/stableDigest").is_empty();
         let now = rollout(after);
@@ -75,13 +86,8 @@ impl Rollouts {
         if now.is_some() {
             self.counted = (count, began);
         }
-        // The same request twice is answered in the same words: that it is gone tells.
-        let is_asked = |body: &Value| {
-            body["metadata"]["annotations"]["tidegate.dev/request"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("retry"))
-        };
-        if is_asked(before) && !is_asked(after) && text(after, "/record/answered/request").starts_with("retry") {
+        let was_asked = is_asked(before) || (moment.before().is_none() && self.asked_and_deleted);
+        if was_asked && !is_asked(after) && text(after, "/record/answered/request").starts_with("retry") {
             self.failed.clear();
         }
         let id = |rollout: &Value| rollout["id"].as_u64().unwrap_or_default();
