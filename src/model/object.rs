@@ -66,8 +66,8 @@ impl std::fmt::Display for GroupKind {
     }
 }
 
-/// What names one object: its [`KeyParts`]. A copy is a count: an agent holds the key of an object in some thirty places,
-/// and compares those of one origin by where they are.
+/// What names one object: its [`KeyParts`]. A copy is a count: an agent holds some thirty keys for an app of four objects,
+/// and those of one origin are told equal by where they are.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ObjectKey(Arc<KeyParts>);
 
