@@ -12,6 +12,8 @@ pub(super) struct Case {
     tree: fn(&Raw, Oid) -> Oid,
     /// What every app says.
     pub(super) said: &'static str,
+    /// What the repository's owner does about it.
+    pub(super) mend: fn(&Story),
 }
 
 /// All of them.
@@ -20,26 +22,31 @@ pub(super) const CASES: &[Case] = &[
         name: "an entry `.git` in a folder",
         tree: |raw, good| raw.with(good, "40000", b"dir", raw.tree(&[("100644", b".git", raw.blob())])),
         said: "`dir/.git` is not a name",
+        mend: push_good,
     },
     Case {
         name: "an entry `..` in a folder",
         tree: |raw, good| raw.with(good, "40000", b"dir", raw.tree(&[("100644", b"..", raw.blob())])),
         said: "`dir/..` is not a name",
+        mend: push_good,
     },
     Case {
         name: "a name that is listed twice",
         tree: |raw, good| raw.with(good, "100644", b"apps", raw.blob()),
         said: "`apps` is listed twice",
+        mend: push_good,
     },
     Case {
         name: "folders 200 deep",
         tree: |raw, good| raw.with(good, "40000", b"deep", raw.deep(200)),
         said: "lies more than 128 folders deep",
+        mend: push_good,
     },
     Case {
         name: "a few folders that stand for a billion files",
         tree: |raw, good| raw.with(good, "40000", b"wide", raw.wide()),
         said: "more than 200000 files and folders",
+        mend: push_good,
     },
     Case {
         name: "a file that is not there",
@@ -51,7 +58,9 @@ pub(super) const CASES: &[Case] = &[
                 Oid::from_str("0123456789012345678901234567890123456789").expect("it is an id"),
             )
         },
-        said: "",
+        said: "could not read from remote repository",
+        // No server can pack what it lacks, and so no commit on top of it can be proven to descend from what is known.
+        mend: take_back,
     },
 ];
 
@@ -103,10 +112,17 @@ impl Raw {
 
     /// A commit on the branch's head, and the branch there: `git push` would not do it.
     fn push(&self, tree: Oid) {
-        let head = self.0.refname_to_id("refs/heads/main").expect("the branch is there");
+        let head = self.head();
         let who = "Mallory <mallory@example.com> 1750000000 +0000";
         let text = format!("tree {tree}\nparent {head}\nauthor {who}\ncommitter {who}\n\nraw\n");
-        let commit = self.write(ObjectType::Commit, text.as_bytes());
+        self.point(self.write(ObjectType::Commit, text.as_bytes()));
+    }
+
+    fn head(&self) -> Oid {
+        self.0.refname_to_id("refs/heads/main").expect("the branch is there")
+    }
+
+    fn point(&self, commit: Oid) {
         std::fs::write(self.0.path().join("refs/heads/main"), format!("{commit}\n")).expect("a ref can be written");
     }
 }
@@ -123,6 +139,13 @@ pub(super) fn push(story: &Story, case: &Case) {
 }
 
 /// Lets the branch move to a good commit after it.
-pub(super) fn push_good(story: &Story) {
+fn push_good(story: &Story) {
     Raw::of(story).push(good_tree(story));
+}
+
+/// Takes the branch back to the commit before it.
+fn take_back(story: &Story) {
+    let raw = Raw::of(story);
+    let parent = raw.0.find_commit(raw.head()).and_then(|commit| commit.parent_id(0));
+    raw.point(parent.expect("the hostile commit has a parent"));
 }
