@@ -30,7 +30,8 @@ impl Waveless {
     }
 }
 
-/// Why a Deployment takes no part in waves, when it does not.
+/// Why a Deployment takes no part in waves, when it does not. Its size is the declared one where there is one: what
+/// somebody scaled for a moment is put right first, and is no reason to leave a wave.
 #[must_use]
 pub fn collapse(workload: &Workload, capacity: Capacity, at_target: &Object) -> Option<Waveless> {
     if at_target.text("/spec/strategy/type") == Some("Recreate")
@@ -38,7 +39,10 @@ pub fn collapse(workload: &Workload, capacity: Capacity, at_target: &Object) -> 
     {
         return Some(Waveless::Recreate);
     }
-    match (workload.n(), capacity) {
+    let live = i64::from(workload.n());
+    let n =
+        if is_planted(Mutant::ReplicasWithTemplate) { None } else { at_target.int("/spec/replicas") }.unwrap_or(live);
+    match (n, capacity) {
         (0, Capacity::Surge | Capacity::InPlace) => Some(Waveless::NoPods),
         (1, Capacity::InPlace) => Some(Waveless::OnePodInPlace),
         (_, Capacity::Surge | Capacity::InPlace) => None,

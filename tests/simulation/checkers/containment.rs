@@ -14,7 +14,7 @@ pub(crate) struct Containment {
     target: String,
     /// Whether somebody deleted the Application resource since.
     was_deleted: bool,
-    /// Whether somebody scaled or edited the pod template since.
+    /// Whether somebody scaled it or edited the pod template since, or paused it on its way back.
     was_scaled: bool,
     /// The most that the waves so far allowed.
     allowed: u32,
@@ -24,13 +24,14 @@ impl Containment {
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
         // Who deletes the Application resource or the Deployment does not undo what the waves allowed.
         self.was_deleted |= moment.commit.key.kind.kind == "Application" && moment.commit.after.is_none();
-        let (Some(rollout), Some(deployment)) = (moment.standing.rollout(), moment.standing.deployment()) else {
-            return Vec::new();
-        };
+        let Some(deployment) = moment.standing.deployment() else { return Vec::new() };
+        let n = number(deployment, "/spec/replicas");
+        // Also while the record is away: the rollout that is made anew stands over what the scaling did.
+        self.was_scaled |= self.was_deleted && self.rollout.is_some_and(|(_, size)| size != n);
+        let Some(rollout) = moment.standing.rollout() else { return Vec::new() };
         if !matches!(text(rollout, "/lane"), "waves" | "express") {
             return Vec::new();
         }
-        let n = number(deployment, "/spec/replicas");
         let id = rollout["id"].as_u64().unwrap_or_default();
         match self.rollout {
             Some((known, size)) if known == id => self.was_scaled |= size != n,
@@ -38,13 +39,15 @@ impl Containment {
                 // Made anew from what an agent finds, it begins again over the pods that stand.
                 let is_same = self.was_deleted && self.target == text(rollout, "/target/version");
                 let allowed = if is_same { self.allowed } else { 0 };
-                (self.rollout, self.was_scaled, self.allowed) = (Some((id, n)), false, allowed);
+                self.was_scaled &= is_same;
+                (self.rollout, self.allowed) = (Some((id, n)), allowed);
                 text(rollout, "/target/version").clone_into(&mut self.target);
                 self.was_deleted = false;
             }
         }
         // A template of somebody else's makes the controller move pods of all ReplicaSets, before it can be put back.
         self.was_scaled |= is_foreign_template(moment);
+        self.was_scaled |= is_paused_on_the_way_back(moment, rollout);
         let waves = waves(rollout);
         let index = usize::try_from(rollout["position"]["index"].as_u64().unwrap_or_default()).unwrap_or_default();
         let is_last = index + 1 >= waves.len();
@@ -90,6 +93,18 @@ fn is_foreign_template(moment: &Moment<'_>) -> bool {
     !moment.is_ours()
         && moment.commit.key.kind.kind == "Deployment"
         && template(moment.before()) != template(moment.after())
+}
+
+/// Whether somebody paused the Deployment just after the agent sent the window of the way back. A Deployment that is
+/// paused is only scaled (`deployment_controller.go` `syncDeployment`), and the window's room is shared among all its
+/// ReplicaSets, before the pause can be taken back.
+fn is_paused_on_the_way_back(moment: &Moment<'_>, rollout: &serde_json::Value) -> bool {
+    let is_paused = |body: Option<&serde_json::Value>| body.is_some_and(|body| body["spec"]["paused"] == true);
+    !moment.is_ours()
+        && moment.commit.key.kind.kind == "Deployment"
+        && position(rollout) == "reverting"
+        && !is_paused(moment.before())
+        && is_paused(moment.after())
 }
 
 /// A hold is whole or not there: `minReadySeconds` is never the declared one while the hold's window stands.
