@@ -36,8 +36,6 @@ pub struct App {
     pub history: History,
     /// Whether `history.kept` is what the cluster holds, and not only what this process wrote.
     pub knows_kept: bool,
-    /// Whether the record in memory is the stored one.
-    pub is_saved: bool,
     /// Why the stored state cannot be used; the app is read-only then.
     pub unusable: Option<String>,
     /// Releases in memory.
@@ -86,7 +84,6 @@ impl App {
             object: None,
             history: History::default(),
             knows_kept: false,
-            is_saved: true,
             unusable: None,
             releases: BTreeMap::new(),
             applied: BTreeMap::new(),

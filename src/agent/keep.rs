@@ -72,9 +72,11 @@ pub(super) async fn save<W: World>(
     trace: &mut Trace,
 ) {
     let old = app.history.record.clone();
-    let is_lazy = is_lazy || is_planted(Mutant::WaveInMemory) && is_next_wave(old.as_deref(), &record);
-    if is_lazy && app.object.is_some() && is_mirrored(app) {
-        app.is_saved = false;
+    let is_dropped = is_planted(Mutant::WaveInMemory) && is_next_wave(old.as_deref(), &record);
+    // A rollout is written with the next pass, whatever that comes to, and the declaration with it.
+    let may_wait = record.rollout.is_some() || is_mirrored(app);
+    if (is_lazy || is_dropped) && app.object.is_some() && may_wait {
+        app.history.is_ahead = !is_dropped;
         settled(context, app, old.as_deref(), record, trace);
         return;
     }
@@ -97,7 +99,7 @@ pub(super) async fn save<W: World>(
     match answer {
         Ok(object) => {
             app.object = Some(object);
-            app.is_saved = true;
+            app.history.is_ahead = false;
             app.history.request = None;
             settled(context, app, old.as_deref(), record, trace);
         }
@@ -214,7 +216,7 @@ pub(super) fn take(app: &mut App, object: Object) {
             if stored.has_record && (app.history.record.is_none() || !is_known) {
                 app.history.record = Some(Arc::new(store::settle(stored.record, stored.stable_in_status)));
                 app.history.samples.clear();
-                app.is_saved = true;
+                app.history.is_ahead = false;
             }
             app.unusable = None;
         }

@@ -40,7 +40,7 @@ pub(super) async fn recover<W: World>(
             let kept = keep::kept(context, app).await?;
             let inventory = standing(context, app, &next, &kept, Inventory::new(), seen).await?;
             Arc::make_mut(app.history.record.get_or_insert_default()).inventory.extend(inventory);
-            app.is_saved = false;
+            app.history.is_ahead = true;
         }
         return Ok(());
     };
@@ -78,7 +78,7 @@ pub(super) async fn recover<W: World>(
         Record { stable: Some(release.reference.clone()), inventory, completed: vec![stable], ..Record::default() };
     app.releases.insert(stable, Arc::new(release));
     app.history.record = Some(Arc::new(record));
-    app.is_saved = false;
+    app.history.is_ahead = true;
     Ok(())
 }
 
@@ -287,7 +287,7 @@ fn adopt<W: World>(
     tracing::info!(application = %app.name, "objects that run already are kept as Stable");
     app.releases.insert(digest, Arc::new(Release { app: app.name.clone(), reference: reference.clone(), objects }));
     app.history.record = Some(Arc::new(Record { stable: Some(reference), ..Record::default() }));
-    app.is_saved = false;
+    app.history.is_ahead = true;
 }
 
 /// A live workload as somebody would declare it: what is declared, with the pod template and replicas that run.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Draft, plan, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
-    Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, ObjectKey, Position,
-    Release, ReleaseRef, Rollout, Timestamp, WaveRecord,
+    Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, Object, ObjectKey,
+    Position, Release, ReleaseRef, Rollout, Timestamp, WaveRecord,
 };
 use crate::observe::Rehearsal;
 use crate::stage::{is_deployment, is_hook, moving, trailing, waits_for_batches};
@@ -128,7 +128,10 @@ fn start(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef) 
         return;
     }
     match rehearsed(draft, target) {
-        None => begin(draft, application, target, stable, next),
+        None => {
+            draft.is_lazy = has_nothing_to_prepare(draft.s.changes, stable, next);
+            begin(draft, application, target, stable, next);
+        }
         Some((fact, rehearsal)) => {
             draft.phase = Phase::Waiting;
             draft.wake(tried_again_at(rehearsal));
@@ -203,13 +206,31 @@ pub(super) fn begin(
     put(draft, application, target, next, lane, position, added, Vec::new());
 }
 
+/// Whether a rollout begins with its first wave: all is as declared, and only pod templates of Deployments change.
+fn has_nothing_to_prepare(changes: &Changes, stable: &Release, next: &Release) -> bool {
+    let moving = moving(stable, next);
+    let replicas = |object: &Object| object.at("/spec/replicas").cloned();
+    let is_same = |before: &Object, after: &Object| match moving.contains(&after.key) {
+        true => replicas(before) == replicas(after),
+        // Every workload is marked with the Release that it is of.
+        false => before.body == after.body && !runs_pods(&after.key) && !is_hook(after),
+    };
+    let pairs = || stable.objects.values().zip(next.objects.values());
+    changes.is_empty()
+        && stable.objects.keys().eq(next.objects.keys())
+        && pairs().all(|(before, after)| is_same(before, after))
+}
+
 /// Whether Stable knows nothing of a workload that we have: its Release was kept nowhere and had to be made from what
 /// ran, when somebody had deleted this already; or it left Git without being pruned. What stands of it, if anything, is
 /// nothing that could be gone back to.
 fn is_lost(key: &ObjectKey, stable: &Release, draft: &Draft<'_>) -> bool {
-    let runs_pods = is_deployment(key) || waits_for_batches(key);
     let is_served = !draft.s.live.unserved.contains(&key.kind);
-    runs_pods && is_served && !stable.objects.contains_key(key) && draft.record.inventory.contains_key(key)
+    runs_pods(key) && is_served && !stable.objects.contains_key(key) && draft.record.inventory.contains_key(key)
+}
+
+fn runs_pods(key: &ObjectKey) -> bool {
+    is_deployment(key) || waits_for_batches(key)
 }
 
 fn start_first_sync(draft: &mut Draft<'_>, application: &Application, target: &ReleaseRef, next: &Release) {
@@ -304,5 +325,49 @@ fn keep_release_when_quiet(draft: &mut Draft<'_>) {
         draft.actions.push(Action::KeepRelease(stable));
     } else {
         draft.wake(KEEP_AFTER.after(since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{AppName, ClusterName, Revision};
+
+    /// A Release of one moving Deployment, a ConfigMap, and whatever else.
+    fn release(image: &str, replicas: u32, content: &str, others: &[&str]) -> Release {
+        let deployment = |name: &str, image: &str| {
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "a"},
+                "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "web", "image": image}]}}}})
+        };
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "a"},
+            "data": {"content": content}});
+        let bodies =
+            [deployment("web", image), map].into_iter().chain(others.iter().map(|name| deployment(name, "same")));
+        let objects = bodies.map(|body| Object::from_value(&ClusterName::local(), body).expect("well formed"));
+        let revision = Revision { branch: "main".to_owned(), commit: "0".repeat(40), signer: None };
+        let reference = ReleaseRef { digest: Digest([0; 32]), attempt: 0, version: image.to_owned(), revision };
+        Release {
+            app: AppName::from("web"),
+            reference,
+            objects: objects.map(|object| (object.key.clone(), object)).collect(),
+        }
+    }
+
+    #[test]
+    fn only_pod_templates_of_deployments_change_without_being_prepared() {
+        let one = release("one", 3, "x", &[]);
+        let nothing = Changes::default();
+        let has_nothing = |before: &Release, after: &Release| has_nothing_to_prepare(&nothing, before, after);
+        assert!(has_nothing(&one, &release("two", 3, "x", &[])));
+        assert!(!has_nothing(&one, &release("two", 4, "x", &[])), "replicas go first");
+        assert!(!has_nothing(&one, &release("two", 3, "y", &[])), "what pods read goes first");
+        assert!(!has_nothing(&one, &release("two", 3, "x", &["more"])), "what is new goes first");
+        assert!(!has_nothing(&release("one", 3, "x", &["old"]), &release("two", 3, "x", &[])));
+        let beside = |image| release(image, 3, "x", &["beside"]);
+        assert!(!has_nothing(&beside("one"), &beside("two")), "a workload that stays is marked with the Release");
+        let apart = Changes { yields: one.objects.values().map(|object| (object.clone(), 3)).collect(), ..nothing };
+        assert!(!has_nothing_to_prepare(&apart, &one, &release("two", 3, "x", &[])), "drift is corrected first");
     }
 }

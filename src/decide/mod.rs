@@ -109,8 +109,9 @@ pub struct Failure {
 pub struct Decision {
     /// The new durable state, when the position moves. Writing it ends the pass.
     pub record: Option<Record>,
-    /// Whether the record may stay in memory for now, because the status that is published anyway says the same: a
-    /// first sync that completed costs one state write less.
+    /// Whether the record may stay in memory for now. A first sync that completed does, because the status that is
+    /// published anyway says the same, and a rollout that has nothing to prepare: its intent is written with its first
+    /// wave. Each costs one state write less.
     pub is_lazy: bool,
     /// What to do when it does not.
     pub actions: Vec<Action>,
@@ -217,13 +218,20 @@ impl<'a> Draft<'a> {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Whether a rollout that began in memory is to be written before anything else of it is done.
+    fn is_due(&self) -> bool {
+        let history = self.s.history;
+        let is_rolling = history.record.as_ref().is_some_and(|record| record.rollout.is_some());
+        history.is_ahead && is_rolling && self.s.live.unreadable.is_none()
+    }
+
     fn finish(self) -> Decision {
         let report = reports::report(&self);
         // A Release is kept for a rollout that starts with the next pass: its intent brings the declaration along.
         let is_kept = |action: &Action| matches!(action, Action::KeepRelease(_));
         let is_starting = self.s.failures.is_empty() && self.actions.iter().any(is_kept);
         let mirrors = !self.s.is_mirrored && self.s.history.record.is_some() && !is_starting;
-        let needs_write = self.has_moved || mirrors;
+        let needs_write = self.has_moved || mirrors || self.is_due();
         let actions = if needs_write { Vec::new() } else { self.actions };
         let record = needs_write.then(|| Arc::unwrap_or_clone(self.record.0));
         let (is_lazy, is_waiting) = (self.is_lazy, self.is_waiting);

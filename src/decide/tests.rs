@@ -23,6 +23,7 @@ struct Case {
     prunes: bool,
     is_automated: bool,
     record: Record,
+    is_ahead: bool,
     kept: BTreeSet<Digest>,
     request: Option<Request>,
     /// ConfigMaps that exist, by name.
@@ -102,6 +103,7 @@ impl Case {
             is_broken: false,
             prunes: false,
             is_automated: true,
+            is_ahead: false,
             record,
             kept,
             request: None,
@@ -162,6 +164,7 @@ impl Case {
         let changes = diff(&stage, &self.record.inventory, &live, "us");
         let history = History {
             record: Some(self.record.clone().into()),
+            is_ahead: self.is_ahead,
             kept: self.kept.clone(),
             request: self.request.clone(),
             ..History::default()
@@ -211,6 +214,23 @@ fn a_new_release_is_kept_before_its_intent_is_written() {
     assert_eq!((rollout.position, rollout.lane), (Position::Preparing, Lane::Direct));
     assert!(record.inventory.contains_key(&config_map("v2").key), "the inventory grows before the apply");
     assert_eq!(rollout.added, [config_map("v2").key].into());
+}
+
+#[test]
+fn a_rollout_that_began_in_memory_is_written_before_anything_of_it_is_done() {
+    let mut case = Case::stable(1).declaring(2);
+    case.kept = [1, 2].map(|version| Digest([version; 32])).into();
+    case.record = case.decide().record.expect("the intent");
+    let applies = |decision: &Decision| decision.actions.iter().any(|action| matches!(action, Action::Apply { .. }));
+    assert!(applies(&case.decide()), "a durable intent is followed");
+    case.is_ahead = true;
+    let decision = case.decide();
+    assert_eq!((decision.record.as_ref(), decision.actions.len()), (Some(&case.record), 0));
+    assert!(!decision.is_lazy);
+    // The end of a first sync is told by status and may wait.
+    case = Case { is_ahead: true, ..Case::stable(1) };
+    case.live = vec!["shared", "v1"];
+    assert_eq!(case.decide().record, None);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Record {
 pub struct History {
     /// The durable part; `None` before the first write. What is shown of the app shares it.
     pub record: Option<Arc<Record>>,
+    /// Whether `record` is ahead of what is durable. No effect of a rollout comes before it was written.
+    pub is_ahead: bool,
     /// Samples of gates that are not decided yet, by gate. Lost in a crash: they are taken again.
     pub samples: BTreeMap<String, Vec<Measurement>>,
     /// A request waiting on the custom resource.

@@ -361,6 +361,7 @@ impl Agent {
         let (stage, changes) = staged.as_ref();
         let history = History {
             record: Some(record.clone().into()),
+            is_ahead: false,
             samples: BTreeMap::from([(ANALYSIS.to_owned(), measurements(memory))]),
             request: view.request.map(|ask| Request::parse(ask.text())),
             kept: (0..RELEASES)

@@ -14,16 +14,18 @@ use super::telling::tell;
 /// of each is told in place too.
 fn stories() -> Vec<(&'static str, Story)> {
     let plain = Story::plain();
-    let with = |version: &str, in_place: bool| {
-        let first = Declared { in_place, ..plain.first.clone() };
+    let with = |version: &str, in_place: bool, only_pods: bool| {
+        let first = Declared { in_place, only_pods, ..plain.first.clone() };
         let declared = Declared { version: version.to_owned(), ..first.clone() };
         Story { first, steps: vec![(Moment::After(20_000), Step::Declare(declared))], ..plain.clone() }
     };
     vec![
-        ("good", with("2.0.0", false)),
-        ("good in place", with("2.0.0", true)),
-        ("errors", with("2.0.0-errors", false)),
-        ("crash loop in place", with("3.0.0-crash", true)),
+        ("good", with("2.0.0", false, false)),
+        ("good in place", with("2.0.0", true, false)),
+        ("good, in pods alone", with("2.0.0", false, true)),
+        ("errors", with("2.0.0-errors", false, false)),
+        ("errors in place, in pods alone", with("2.0.0-errors", true, true)),
+        ("crash loop in place", with("3.0.0-crash", true, false)),
     ]
 }
 

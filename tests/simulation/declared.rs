@@ -22,6 +22,9 @@ pub(crate) struct Declared {
     pub(crate) in_place: bool,
     /// Raised to try a quarantined Release again.
     pub(crate) attempt: u32,
+    /// Whether versions differ in their pods alone: nothing is to be prepared for their waves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) only_pods: bool,
 }
 
 /// How pods of versions with this in their name do.
@@ -49,13 +52,21 @@ pub(crate) fn has_extra(version: &str) -> bool {
 }
 
 impl Declared {
+    /// Whether `web-extra` is declared.
+    pub(crate) fn has_extra(&self) -> bool {
+        has_extra(&self.version) && !self.only_pods
+    }
+
     /// The tree of the commit.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::from([
             ("apps/web.yaml".to_owned(), self.application()),
             ("plans/web.yaml".to_owned(), self.plan()),
             ("manifests/web/deployment.yaml".to_owned(), self.deployment()),
-            ("manifests/web/config.yaml".to_owned(), config("web-config", &self.version)),
+            (
+                "manifests/web/config.yaml".to_owned(),
+                config("web-config", if self.only_pods { "any" } else { &self.version }),
+            ),
             (
                 "manifests/web/service.yaml".to_owned(),
                 format!(
@@ -63,7 +74,7 @@ impl Declared {
                 ),
             ),
         ]);
-        if has_extra(&self.version) {
+        if self.has_extra() {
             files.insert("manifests/web/extra.yaml".to_owned(), config("web-extra", "extra"));
         }
         files

@@ -217,7 +217,8 @@ impl Focus {
 impl Story {
     /// A rollout of one good version, without anybody else and without faults.
     pub(crate) fn plain() -> Self {
-        let first = Declared { version: "1.0.0".to_owned(), replicas: Some(4), in_place: false, attempt: 0 };
+        let first =
+            Declared { version: "1.0.0".to_owned(), replicas: Some(4), in_place: false, attempt: 0, only_pods: false };
         let second = Declared { version: "2.0.0".to_owned(), ..first.clone() };
         Self {
             seed: 1,
@@ -238,6 +239,7 @@ impl Story {
             replicas: draws.happens(75).then_some(replicas),
             in_place: replicas > 1 && draws.happens(40),
             attempt: 0,
+            only_pods: seed.is_multiple_of(3),
         };
         let agents = if draws.happens(30) {
             vec![draws.one_of(&[800, 900, 1000, 1100, 1200]), draws.one_of(&[800, 900, 1000, 1100, 1200])]

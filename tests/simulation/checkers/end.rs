@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Checkers, Violation};
-use crate::simulation::declared::{Declared, has_extra, is_good};
+use crate::simulation::declared::{Declared, is_good};
 use crate::simulation::read::{number, rollout, text, version};
 use crate::simulation::story::{Step, Story};
 use tidegate::model::Timestamp;
@@ -123,7 +123,7 @@ pub(crate) fn judge(
             add("L2", format!("one environment variable is declared, {env} stand"));
         }
         let extra = tidegate::model::ObjectKey::local("", "ConfigMap", super::super::declared::SPACE, "web-extra");
-        if standing.objects.contains_key(&extra) != has_extra(&last.version) {
+        if standing.objects.contains_key(&extra) != last.has_extra() {
             add("L2", format!("web-extra does not stand as {} declares", last.version));
         }
     }

@@ -115,15 +115,15 @@ impl Rollouts {
             self.was_ready = false;
             return;
         }
+        // What was decided while there were too few pods may be written after somebody scaled.
+        let was_small = self.small_until.is_some_and(|at| !ON_ITS_WAY.has_passed(at, moment.commit.at));
+        let is_waveless = was_small || has_no_waves(now, moment);
         match self.place.clone() {
             Some((known, was, has_turned)) if known == place.0 => {
-                // What was decided while there were too few pods may be written after somebody scaled.
-                let was_small = self.small_until.is_some_and(|at| !ON_ITS_WAY.has_passed(at, moment.commit.at));
-                let is_waveless = was_small || has_no_waves(now, moment);
                 step(was, has_turned, now, index, self.was_ready, is_waveless, moment, found);
             }
             _ => {
-                started(&self.failed, now, index, found);
+                started(&self.failed, now, index, is_waveless, found);
                 // What stands of a version that failed, after Stable's was deleted, is nothing to go back to.
                 let release =
                     |deployment: &Value| deployment["metadata"]["annotations"]["tidegate.dev/release"].clone();
@@ -222,9 +222,9 @@ fn settled_stable(application: &Value) -> Option<&str> {
     (!digest.is_empty() && digest == text(rollout, "/target/digest")).then(|| text(rollout, "/target/version"))
 }
 
-/// A rollout began.
-fn started(known: &BTreeSet<(String, u64)>, now: &Value, index: Option<usize>, found: &mut Found) {
-    if index.is_some_and(|index| index > 0) {
+/// A rollout began: with what is to be prepared, or where that is nothing with its first wave.
+fn started(known: &BTreeSet<(String, u64)>, now: &Value, index: Option<usize>, is_waveless: bool, found: &mut Found) {
+    if index.is_some_and(|index| index > 0 && !(is_waveless && index + 1 == waves(now).len())) {
         found.push(("S3", format!("a rollout begins at wave {}", index.unwrap_or_default())));
     }
     let digest = text(now, "/target/digest");
