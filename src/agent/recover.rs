@@ -33,7 +33,7 @@ pub(super) async fn recover<W: World>(
     let ours = |object: &&Object| object.annotation(ANNOTATION_OWNER) == Some(context.owner.as_str());
     let marked = live.values().find(ours).and_then(|object| Digest::parse(object.annotation(ANNOTATION_RELEASE)?));
     let Some(digest) = marked else {
-        adopt(context, app, &next, &target, &live);
+        adopt(context, app, &next, &target, &live, seen).await?;
         // What has our marks tells that the app was here: its workloads were deleted, and more of it may stand. (A new app
         // has nothing of the kind, and costs no request.)
         if seen.values().any(|object| is_ours(context, app, object)) {
@@ -67,7 +67,7 @@ pub(super) async fn recover<W: World>(
     }
     let inventory = standing(context, app, &next, &kept, inventory, seen).await?;
     let Some(release) = release else {
-        adopt(context, app, &next, &target, &live);
+        adopt(context, app, &next, &target, &live, seen).await?;
         if let Some(record) = &mut app.history.record {
             Arc::make_mut(record).inventory = inventory;
         }
@@ -264,30 +264,38 @@ fn without_marks(mut body: Value) -> Value {
 }
 
 /// Workloads that run under somebody else: their live state is kept as Stable, so that the first change of their pod
-/// template is a rollout like any other, with something to go back to.
-fn adopt<W: World>(
+/// template is a rollout like any other, with something to go back to. What does not stand yet is none of it: that comes
+/// with the rollout, which takes it away again when it turns back.
+async fn adopt<W: World>(
     context: &Context<W>,
     app: &mut App,
     next: &Release,
     target: &ReleaseRef,
     live: &BTreeMap<ObjectKey, Object>,
-) {
+    seen: &BTreeMap<ObjectKey, Object>,
+) -> Result<(), ApiError> {
     if live.is_empty() {
-        return;
+        return Ok(());
     }
     let mut objects = next.objects.clone();
+    for (key, object) in of_release(next).filter(|(key, _)| !seen.contains_key(*key)) {
+        if served(context.world.get(key, &object.version).await)?.flatten().is_none() {
+            objects.remove(key);
+        }
+    }
     for (key, object) in live {
         objects.insert(key.clone(), as_declared(object, next.objects.get(key)));
     }
     let digest = store::digest::digest(&objects, &context.secret_key);
     if digest == target.digest {
-        return;
+        return Ok(());
     }
     let reference = ReleaseRef { digest, attempt: 0, version: "adopted".to_owned(), revision: target.revision.clone() };
     tracing::info!(application = %app.name, "objects that run already are kept as Stable");
     app.releases.insert(digest, Arc::new(Release { app: app.name.clone(), reference: reference.clone(), objects }));
     app.history.record = Some(Arc::new(Record { stable: Some(reference), ..Record::default() }));
     app.history.is_ahead = true;
+    Ok(())
 }
 
 /// A live workload as somebody would declare it: what is declared, with the pod template and replicas that run.

@@ -61,7 +61,12 @@ impl Containment {
         let mut found = Vec::new();
         found.extend(whole(moment, rollout));
         found.extend(third(moment, rollout));
-        if self.was_scaled || self.allowed == u32::MAX || moment.commit.key.kind.kind != "ReplicaSet" {
+        // Stable's pods are told by their hashes, which the record has from the first wave on: before that, pods that come
+        // back when drift was corrected may look like the Target's.
+        let stable =
+            moment.standing.application().map_or("", |application| text(application, "/record/stable/version"));
+        let are_alike = position(rollout) == "preparing" && stable == text(rollout, "/target/version");
+        if self.was_scaled || are_alike || self.allowed == u32::MAX || moment.commit.key.kind.kind != "ReplicaSet" {
             // What scaling by others adds is reported as exposure.
             return found;
         }
