@@ -136,7 +136,7 @@ impl<W: World + 'static> Scheduler<W> {
     pub(super) fn read(&mut self, mut source: Box<Source>, is_new: bool, result: Result<(), String>) {
         let now = self.context.world.now();
         if let Err(error) = result {
-            self.source = Some(source);
+            self.put_back(source);
             self.polls.retry(RETRY, now);
             self.commit = None;
             // The commit may be remembered although no answer said so: what is, is read again.
@@ -159,7 +159,7 @@ impl<W: World + 'static> Scheduler<W> {
         let (commit, apps) = (self.commit.as_deref().unwrap_or_default(), source.apps.len());
         tracing::info!(commit, apps, changed = changed.len(), "a commit was read");
         self.follow_others(&source);
-        self.source = Some(source);
+        self.put_back(source);
         for name in changed {
             self.wake(&name, Timestamp::UNIX_EPOCH);
         }

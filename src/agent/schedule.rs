@@ -86,7 +86,10 @@ pub struct Scheduler<W> {
     pub(super) passes: usize,
     /// Events being written.
     notices: usize,
+    /// What Git declares; away while a commit is being read.
     pub(super) source: Option<Box<Source>>,
+    /// Apps that were passed over meanwhile, with what they were told before: not all may have heard of the commit before.
+    overlooked: BTreeSet<AppName>,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) commit: Option<String>,
     pub(super) proven: Option<String>,
@@ -147,6 +150,7 @@ impl<W: World + 'static> Scheduler<W> {
             passes: 0,
             notices: 0,
             source: Some(Box::default()),
+            overlooked: BTreeSet::new(),
             snapshot: None,
             commit: None,
             proven: None,
@@ -294,6 +298,9 @@ impl<W: World + 'static> Scheduler<W> {
         }
         let Some(mut app) = slot.app.take() else { return };
         slot.deliver(&mut app);
+        if self.source.is_none() {
+            self.overlooked.insert(name.clone());
+        }
         self.declare(&mut app);
         app.neighbours = self.neighbours(&app);
         let keys = app.keys();
@@ -338,6 +345,13 @@ impl<W: World + 'static> Scheduler<W> {
             context.telemetry.passed(took.unsigned_abs());
             Done::Passed(Box::new(passed))
         }));
+    }
+
+    /// Takes the source back, and has those look again that were passed over without it.
+    pub(super) fn put_back(&mut self, source: Box<Source>) {
+        self.source = Some(source);
+        let overlooked = std::mem::take(&mut self.overlooked);
+        overlooked.iter().for_each(|name| self.wake(name, Timestamp::UNIX_EPOCH));
     }
 
     /// Gives an app what Git says at present.
