@@ -28,9 +28,20 @@ pub(super) fn note_change(app: &mut App, change: &Change, now: Timestamp) {
         Cause::Drifted if change.drifted.is_empty() => &whole[..],
         Cause::Drifted => &change.drifted,
         Cause::Missing if app.applied.contains_key(key) => &whole,
+        Cause::Outdated if app.applied.get(key).is_none_or(|applied| applied.content != change.staged.content) => {
+            // The pods have their time from here: that an API server took its own with our write says nothing about them.
+            return gain_time(app, key, now);
+        }
         Cause::Missing | Cause::Adopted | Cause::Outdated => return,
     };
     note(app, key, pointers, change.by.as_deref(), now);
+}
+
+/// What was done to pods takes time that the Target is not to be judged by.
+fn gain_time(app: &mut App, key: &ObjectKey, now: Timestamp) {
+    if is_deployment(key) || waits_for_batches(key) {
+        app.history.attended_since = Some(now);
+    }
 }
 
 /// Notes that drift was corrected: `pointers` are the fields, `by` who had changed them.
@@ -51,8 +62,8 @@ pub(super) fn note(app: &mut App, key: &ObjectKey, pointers: &[String], by: Opti
     // What somebody did to pods, and what putting it right does to them, takes time that the Target is not to be judged by.
     // Somebody who does not stop gains none.
     let is_contended = app.contended.get(key).is_some_and(|fields| fields.values().any(|field| field.until > now));
-    if !is_contended && (is_deployment(key) || waits_for_batches(key)) {
-        app.history.attended_since = Some(now);
+    if !is_contended {
+        gain_time(app, key, now);
     }
 }
 
@@ -164,6 +175,29 @@ mod tests {
             let last = |second: i64| counts.then(|| moment(second.min(5)));
             assert_eq!(since, (1..9).map(last).collect::<Vec<_>>(), "{key}");
         }
+    }
+
+    #[test]
+    fn pods_have_their_time_from_the_write_that_moves_them_and_from_no_repetition() {
+        let mut app = app();
+        let now = Timestamp::from_second(1000).expect("in range");
+        let body =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}});
+        let mut change = change(Cause::Outdated, &[]);
+        note_change(&mut app, &change, now);
+        assert_eq!(app.history.attended_since, None, "a ConfigMap has no pods");
+        change.staged.object = Object::from_value(&ClusterName::local(), body).expect("well formed");
+        let mut since = |content: Digest, now: Timestamp| {
+            change.staged.content = content;
+            note_change(&mut app, &change, now);
+            let applied = Applied { content, resource_version: "5".to_owned(), projection: Digest([2; 32]) };
+            app.applied.insert(change.staged.object.key.clone(), applied);
+            app.history.attended_since
+        };
+        let later = Timestamp::from_second(2000).expect("in range");
+        assert_eq!(since(Digest([1; 32]), now), Some(now));
+        assert_eq!(since(Digest([1; 32]), later), Some(now), "what does not stay as applied gains no time");
+        assert_eq!(since(Digest([2; 32]), later), Some(later));
     }
 
     #[test]

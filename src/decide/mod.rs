@@ -10,6 +10,7 @@ mod idle;
 pub mod lease;
 mod ordering;
 mod plan;
+mod preparing;
 mod progress;
 mod reconciling;
 mod removal;

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::progress::{is_judged, is_lagging, is_scaled_to_zero, pods_on_target, reached, unhealthy};
-use super::{Draft, gates, hooks, reconciling, transitions};
+use super::{Draft, gates, hooks, preparing, reconciling, transitions};
 use crate::model::{
     Declared, GateRecord, Lane, Millis, Moment, ObjectKey, OnFailure, PastOutcome, Position, ReleaseRef, RevertReason,
     RollbackPolicy, Rollout, Timestamp, Verdict, WaveRecord,
 };
 use crate::mutants::{Mutant, is_planted};
 use crate::observe::{PROGRESS_DEADLINE_SECONDS_HOLD, ownership};
-use crate::stage::{collapse, moving};
 use crate::status::Phase;
 
 /// A wave that is not Ready after this long counts as failing: a newer commit then need not wait for its end.
@@ -52,7 +51,7 @@ pub(super) fn advance(draft: &mut Draft<'_>) {
                 return turn_back(draft, reason);
             }
             match rollout.position {
-                Position::Preparing => prepare(draft, &rollout),
+                Position::Preparing => preparing::prepare(draft, &rollout),
                 Position::Wave { index } => wave(draft, &rollout, index),
                 Position::Trailing => trail(draft, &rollout),
                 Position::Reverting { .. } | Position::Held { .. } => unreachable!("matched above"),
@@ -118,41 +117,6 @@ fn is_undone(draft: &Draft<'_>, rollout: &Rollout) -> bool {
     })
 }
 
-fn prepare(draft: &mut Draft<'_>, rollout: &Rollout) {
-    if !hooks::pass(draft, rollout, Moment::Pre) {
-        return;
-    }
-    if !draft.s.changes.is_empty() {
-        draft.blocked_since("what the waves need is being applied first".to_owned(), rollout.started_at);
-        check_deadline(draft, rollout, rollout.started_at, "preparing", "objects could not be applied");
-        return reconciling::reconcile(draft);
-    }
-    if !hooks::pass(draft, rollout, Moment::Sync) {
-        return;
-    }
-    let (Some(stable), Some(target)) = (draft.s.stable, draft.s.target) else { return };
-    let mut keys = moving(stable, target);
-    keys.retain(|key| !draft.s.live.unchanged_templates.contains(key));
-    let mut hashes = BTreeMap::new();
-    let mut is_collapsed = true;
-    for key in &keys {
-        let Some(workload) = draft.s.live.workloads.get(key) else { continue };
-        if !workload.is_spec_complete() {
-            draft.blocked_since(format!("{key} is still rolling out something else"), rollout.started_at);
-            return check_deadline(draft, rollout, rollout.started_at, "preparing", "Stable's pods are not complete");
-        }
-        let at_target = target.objects.get(key).unwrap_or(&workload.object);
-        match collapse(workload, rollout.plan.capacity, at_target) {
-            Some(reason) => draft.remarks.push(format!("{key}: {}", reason.as_str())),
-            None => is_collapsed = false,
-        }
-        hashes.insert(key.clone(), workload.current().map(|set| set.hash.clone()).unwrap_or_default());
-    }
-    let last = rollout.lane_waves().len() - 1;
-    let index = if is_collapsed { last } else { 0 };
-    enter_wave(draft, index, Some(hashes));
-}
-
 /// A wave that starts now.
 pub(super) fn wave_record(name: &str, now: Timestamp) -> WaveRecord {
     WaveRecord {
@@ -166,7 +130,7 @@ pub(super) fn wave_record(name: &str, now: Timestamp) -> WaveRecord {
 }
 
 /// Writes the intent of wave `index`.
-fn enter_wave(draft: &mut Draft<'_>, index: usize, hashes: Option<BTreeMap<ObjectKey, String>>) {
+pub(super) fn enter_wave(draft: &mut Draft<'_>, index: usize, hashes: Option<BTreeMap<ObjectKey, String>>) {
     let now = draft.s.now;
     let Some(rollout) = &mut draft.record.rollout else { return };
     let names: Vec<String> = rollout.lane_waves().iter().map(|wave| wave.name.clone()).collect();
@@ -370,26 +334,32 @@ fn edit_wave(draft: &mut Draft<'_>, index: usize, edit: impl FnOnce(&mut WaveRec
     }
 }
 
-fn check_deadline(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp, wave: &str, missing: &str) {
-    let timeout = match rollout.position {
-        Position::Wave { index } => rollout.lane_waves().get(index).map(|wave| wave.timeout),
+/// The time limit of what the rollout waits for since `since`, and when it is over.
+pub(super) fn time_limit(draft: &Draft<'_>, rollout: &Rollout, since: Timestamp) -> (Millis, Timestamp) {
+    let wave = match rollout.position {
+        Position::Wave { index } => rollout.lane_waves().get(index),
         Position::Preparing | Position::Trailing | Position::Reverting { .. } | Position::Held { .. } => {
-            rollout.lane_waves().last().map(|wave| wave.timeout)
+            rollout.lane_waves().last()
         }
     };
-    let timeout = timeout.unwrap_or(crate::model::plan::WAVE_TIMEOUT_DEFAULT);
+    let timeout = wave.map_or(crate::model::plan::WAVE_TIMEOUT_DEFAULT, |wave| wave.timeout);
     let since = draft.s.history.attended_since.map_or(since, |attended| attended.max(since));
     // What hooks took is their own time.
     let since = rollout.hooks.runs.last().map_or(since, |run| run.at.max(since));
-    if timeout.has_passed(since, draft.s.now) && is_planted(Mutant::TimeoutPasses) {
-        if let Position::Wave { index } = rollout.position {
-            pass(draft, rollout, index, Vec::new());
+    (timeout, timeout.after(since))
+}
+
+pub(super) fn check_deadline(draft: &mut Draft<'_>, rollout: &Rollout, since: Timestamp, wave: &str, missing: &str) {
+    let (timeout, ends_at) = time_limit(draft, rollout, since);
+    if draft.s.now < ends_at {
+        return draft.wake(ends_at);
+    }
+    match rollout.position {
+        Position::Wave { index } if is_planted(Mutant::TimeoutPasses) => pass(draft, rollout, index, Vec::new()),
+        _ => {
+            let message = format!("{missing} within {timeout}");
+            fail(draft, rollout, RevertReason::Deadline { wave: wave.to_owned(), message });
         }
-    } else if timeout.has_passed(since, draft.s.now) {
-        let message = format!("{missing} within {timeout}");
-        fail(draft, rollout, RevertReason::Deadline { wave: wave.to_owned(), message });
-    } else {
-        draft.wake(timeout.after(since));
     }
 }
 

@@ -47,8 +47,8 @@ pub struct History {
     /// Digests whose Releases are kept in the cluster.
     pub kept: BTreeSet<Digest>,
     /// Since when the app has been looked at without a break, nobody in its way: time limits count from here at the
-    /// earliest, so that a time without an agent, without an API server, with a person's pause or until somebody's change
-    /// to its pods was put back fails no wave. Lost in a crash, since nobody looks then.
+    /// earliest, so that a time without an agent, without an API server, with a person's pause, until somebody's change
+    /// to its pods was put back or until our own was taken fails no wave. Lost in a crash, since nobody looks then.
     pub attended_since: Option<Timestamp>,
 }
 
