@@ -90,7 +90,7 @@ fn note(what: &'static str, scene: &Scene, samples: &[Sample], cost: &Tally, rep
         };
         let since = |moment: SystemTime| sample.applied_at.duration_since(moment).unwrap_or_default();
         pushed.push(sample.from_push);
-        detected.push(since(moment("the branch has a new commit")));
+        detected.push(since(moment("the repository has a new commit")));
         read.push(since(moment("a commit was read")));
     }
     let count = as_f64(samples.len());
