@@ -48,9 +48,9 @@ impl Remote {
         self.store.distrust();
     }
 
-    /// Keeps the clone small.
-    pub(super) fn compact(&mut self, head: Oid) -> Result<(), Failure> {
-        self.store.compact(head)
+    /// Keeps the clone small: no more than `packs_max` packs.
+    pub(super) fn compact(&mut self, head: Oid, packs_max: usize) -> Result<(), Failure> {
+        self.store.compact(head, packs_max)
     }
 
     /// Polls once. A broken clone is made anew, once.

@@ -5,7 +5,7 @@
 //! one before stays until the next replaces it, for those who still read from it.
 //!
 //! Each shallow fetch leaves one pack and libgit2 cannot merge them, so after [`PACKS_MAX`] the head alone is packed into
-//! a fresh clone beside, without asking the server again.
+//! a fresh clone beside, without asking the server again: in a quiet moment, or at twice as many.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -153,12 +153,12 @@ impl Store {
         Ok(repository.reference(HEAD, head, true, "poll").map(drop)?)
     }
 
-    /// Packs the head alone into a fresh clone when there are too many packs.
-    pub(super) fn compact(&mut self, head: Oid) -> Result<(), Failure> {
-        let Some(old) = self.open()? else { return Ok(()) };
-        if packs(&old) <= PACKS_MAX {
+    /// Packs the head alone into a fresh clone when there are more packs than `packs_max`.
+    pub(super) fn compact(&mut self, head: Oid, packs_max: usize) -> Result<(), Failure> {
+        if self.current().is_none_or(|folder| packs(&folder) <= packs_max) {
             return Ok(());
         }
+        let Some(old) = self.open()? else { return Ok(()) };
         self.replace(|fresh| {
             let mut builder = old.packbuilder()?;
             builder.set_threads(1);
@@ -294,8 +294,8 @@ fn receive(repository: &Repository, exchange: &Arc<Exchange>, want: &str, depth:
     Ok(head)
 }
 
-fn packs(repository: &Repository) -> usize {
-    names(&repository.path().join("objects").join("pack")).filter(|name| name.ends_with(".pack")).count()
+fn packs(folder: &Path) -> usize {
+    names(&folder.join("objects").join("pack")).filter(|name| name.ends_with(".pack")).count()
 }
 
 fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {

@@ -17,7 +17,7 @@ use super::place::Place;
 use super::remote::Remote;
 use super::snapshot::Snapshots;
 use super::ssh::Ssh;
-use super::store::Store;
+use super::store::{PACKS_MAX, Store};
 use super::{GitSettings, Limits};
 use crate::world::{BlobId, Polled, SourceError};
 
@@ -87,11 +87,16 @@ impl Worker {
                 Message::Poll { reply, .. } if reply.is_closed() => {}
                 Message::Poll { known, proven, reply } => {
                     let result = self.poll(known.as_deref(), proven.as_deref());
-                    let has_moved = matches!(result, Ok(Polled::Moved(_)));
+                    let packs_max = match &result {
+                        // What was found is being read now, and the next may follow: that comes before order.
+                        Ok(Polled::Moved(_)) => Some(2 * PACKS_MAX),
+                        Ok(Polled::Unchanged) => Some(PACKS_MAX),
+                        Err(_) => None,
+                    };
                     self.publish();
                     drop(reply.send(result));
-                    if has_moved {
-                        self.tidy();
+                    if let Some(packs_max) = packs_max {
+                        self.tidy(packs_max);
                     }
                 }
                 Message::Suspect(blob) => self.doubt(&blob),
@@ -122,9 +127,9 @@ impl Worker {
     }
 
     /// Keeps the clone small. After the answer, because nobody waits for it.
-    fn tidy(&mut self) {
+    fn tidy(&mut self, packs_max: usize) {
         let (Source::Remote(remote), Some(head)) = (&mut self.source, self.snapshots.commit()) else { return };
-        if let Err(failure) = remote.compact(head) {
+        if let Err(failure) = remote.compact(head, packs_max) {
             tracing::warn!(reason = %failure.into_error(), "the clone could not be compacted");
         }
         self.publish();
