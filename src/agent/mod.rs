@@ -5,6 +5,7 @@
 
 mod app;
 mod contention;
+mod due;
 mod election;
 mod event;
 mod execute;

@@ -56,7 +56,7 @@ impl<W: World + 'static> Scheduler<W> {
     pub(super) fn start_read(&mut self, snapshot: Option<Snapshot>) {
         let Some(mut source) = self.source.take() else { return };
         let others = self.others.fetched();
-        let (known, proven) = (self.declared_in.clone(), self.proven.clone());
+        let (known, proven) = (Arc::clone(&self.declared_in), self.proven.clone());
         let (context, kinds, path) = (Arc::clone(&self.context), Arc::clone(&self.kinds), self.pace.path.clone());
         self.work.push(Box::pin(async move {
             let reading = Reading {

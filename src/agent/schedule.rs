@@ -9,6 +9,7 @@ use futures::future::Either;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
+use super::due::{Due, Rank};
 use super::event::{Done, Ended, Office};
 use super::neighbours::{Stood, stored};
 use super::others::Others;
@@ -81,7 +82,7 @@ pub struct Scheduler<W> {
     pub(super) cache: Cache,
     pub(super) kinds: Arc<Kinds>,
     pub(super) slots: BTreeMap<AppName, Slot>,
-    pub(super) due: BTreeMap<AppName, Timestamp>,
+    pub(super) due: Due,
     pub(super) work: FuturesUnordered<Work>,
     pub(super) passes: usize,
     /// Events being written.
@@ -99,7 +100,7 @@ pub struct Scheduler<W> {
     /// Other repositories that apps render from.
     pub(super) others: Others,
     /// Which file declared each stored app, and what is to happen when it leaves Git.
-    pub(super) declared_in: BTreeMap<AppName, (String, Deletion)>,
+    pub(super) declared_in: Arc<BTreeMap<AppName, (String, Deletion)>>,
     pub(super) listing: BTreeSet<Scope>,
     pub(super) relist_at: BTreeMap<Scope, Timestamp>,
     /// When each collection was last listed.
@@ -129,12 +130,12 @@ impl<W: World + 'static> Scheduler<W> {
         let waits_for = apps.iter().filter_map(|(name, app)| Some((name.clone(), stored(app.object.as_ref()?))));
         let waits_for = waits_for.filter(|(_, others)| !others.is_empty()).collect();
         let mut slots = BTreeMap::new();
-        let mut due = BTreeMap::new();
+        let mut due = Due::default();
         for (name, mut app) in apps {
             app.repository.clone_from(&pace.repository);
             // A rollout goes on where it was, whether Git answers or not.
             if app.is_rolling() {
-                due.insert(name.clone(), now);
+                due.set(&name, Rank::Begun, now);
             }
             slots.insert(name, Slot { app: Some(Box::new(app)), ..Slot::default() });
         }
@@ -158,7 +159,7 @@ impl<W: World + 'static> Scheduler<W> {
             source_error: None,
             is_diverged: false,
             others: Others::default(),
-            declared_in,
+            declared_in: Arc::new(declared_in),
             listing: BTreeSet::new(),
             relist_at: BTreeMap::new(),
             listed_at: BTreeMap::new(),
@@ -261,27 +262,21 @@ impl<W: World + 'static> Scheduler<W> {
             self.relist_at.remove(&scope);
             self.list(scope);
         }
-        // What was begun is finished first: thousands that wait for their first sync must not hold up those in it.
-        let is_begun = |name: &AppName| {
-            let app = self.slots.get(name).and_then(|slot| slot.app.as_ref());
-            app.is_some_and(|app| app.is_rolling())
-        };
-        let due = self.due.iter().filter(|(_, at)| **at <= now);
-        let mut ready: Vec<(bool, Timestamp, AppName)> =
-            due.map(|(name, at)| (!is_begun(name), *at, name.clone())).collect();
-        ready.sort();
-        for (_, _, name) in ready {
-            if !may_write || self.passes >= PASSES_MAX {
-                break;
-            }
+        while may_write && self.passes < PASSES_MAX {
+            let first = self.due.ready(now).find(|name| self.is_here(name)).cloned();
+            let Some(name) = first else { break };
             self.start_pass(&name);
         }
         let until = IDLE.after(now).min(self.secrets_at);
         let poll_at = self.polls.due().filter(|_| may_write && self.source.is_some());
-        let waiting = self.due.iter().filter(|(name, _)| self.slots.get(*name).is_some_and(|slot| slot.app.is_some()));
-        let earliest = waiting.map(|(_, at)| *at).filter(|at| *at > now).min();
+        let earliest = self.due.next(now, |name| self.is_here(name));
         let others = self.relist_at.values().copied().chain(self.kinds_at).chain(earliest);
         others.chain(poll_at).chain(others_at).fold(until, Timestamp::min)
+    }
+
+    /// Whether no pass has the app.
+    fn is_here(&self, name: &AppName) -> bool {
+        self.slots.get(name).is_none_or(|slot| slot.app.is_some())
     }
 
     /// Starts a pass over an app, once everything that it has to do with is watched.
@@ -310,7 +305,7 @@ impl<W: World + 'static> Scheduler<W> {
         if !missing.is_empty() {
             self.slots.entry(name.clone()).or_default().app = Some(app);
             // The pass comes when the lists are there.
-            self.due.insert(name.clone(), RETRY.after(self.context.world.now()));
+            self.due.set(name, self.rank(name), RETRY.after(self.context.world.now()));
             missing.into_iter().for_each(|scope| self.list(scope));
             return;
         }
@@ -427,7 +422,7 @@ impl<W: World + 'static> Scheduler<W> {
         if is_forgotten {
             self.slots.remove(&name);
             self.due.remove(&name);
-            self.declared_in.remove(&name);
+            Arc::make_mut(&mut self.declared_in).remove(&name);
             self.forget_standing(&name);
             if let Some(source) = &mut self.source {
                 source.apps.remove(&name);
@@ -436,16 +431,17 @@ impl<W: World + 'static> Scheduler<W> {
         }
         self.follow_pods(&app);
         self.note_standing(&app);
-        if let Some(declared_in) = declared_in(&app) {
-            self.declared_in.insert(name.clone(), declared_in);
+        if let Some(declared_in) = declared_in(&app).filter(|now| self.declared_in.get(&name) != Some(now)) {
+            Arc::make_mut(&mut self.declared_in).insert(name.clone(), declared_in);
         }
         if let Some(at) = wake_at {
             self.wake(&name, at);
         }
         self.lay_to_rest(&mut app);
-        let slot = self.slots.entry(name).or_default();
+        let slot = self.slots.entry(name.clone()).or_default();
         slot.app = Some(Box::new(app));
         slot.passed_at = Some(self.context.world.now());
+        self.due.rank(&name, self.rank(&name));
     }
 
     pub(super) fn wake_all(&mut self) {
@@ -465,8 +461,7 @@ impl<W: World + 'static> Scheduler<W> {
 
     pub(super) fn wake(&mut self, name: &AppName, at: Timestamp) {
         if self.slots.contains_key(name) {
-            let due = self.due.entry(name.clone()).or_insert(at);
-            *due = (*due).min(at);
+            self.due.advance(name, self.rank(name), at);
         }
     }
 

@@ -134,7 +134,7 @@ impl<W: World + 'static> Scheduler<W> {
                     self.miss_pods(&scope);
                 } else {
                     // Apps wait for this very list.
-                    let waiting: Vec<AppName> = self.due.keys().cloned().collect();
+                    let waiting: Vec<AppName> = self.due.names().cloned().collect();
                     waiting.iter().for_each(|name| self.wake(name, Timestamp::UNIX_EPOCH));
                 }
             }
@@ -350,13 +350,15 @@ impl<W: World + 'static> Scheduler<W> {
 
     /// Secrets are not watched: forget what was read, and look again.
     pub(super) fn forget_secrets(&mut self, now: Timestamp) {
+        let mut concerned = Vec::new();
         for (name, slot) in &self.slots {
             let Some(app) = &slot.app else { continue };
             let secrets = app.keys_of(is_secret);
             if !secrets.is_empty() {
                 secrets.iter().for_each(|(key, _)| self.cache.unlearn(key));
-                self.due.entry(name.clone()).or_insert(now);
+                concerned.push(name.clone());
             }
         }
+        concerned.iter().for_each(|name| self.wake(name, now));
     }
 }
