@@ -101,7 +101,7 @@ mod tests {
             common: CommonMetadata::default(),
             namespace: "payments".to_owned(),
             service_account: None,
-            plan: WavePlan::all_at_once(),
+            plan: Arc::new(WavePlan::all_at_once()),
             sync: SyncPolicy::default(),
             deletion,
             rollback: RollbackPolicy::Automatic,

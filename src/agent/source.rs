@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::guard::{Vouched, guard};
 use super::rendering::{Followed, enter};
-use crate::declare::{Made, ParsedFile, assemble, is_candidate, parse_file};
+use crate::declare::{Made, ParsedFile, Problem, assemble, is_candidate, parse_file};
 use crate::model::{AppName, AppSigners, Application, Declared, Deletion, Digest, Elsewhere, Release, Revision};
 use crate::mutants::{Mutant, is_planted};
 use crate::render::stranger;
@@ -19,6 +19,8 @@ use crate::world::{BlobId, Entry, Files, Kinds, Snapshot, SourceError, World};
 
 /// Blobs read at once.
 const READ_BATCH: usize = 500;
+/// What a commit with more changed paths than this leaves as it is is not looked for.
+const CHANGED_MAX: usize = 200;
 /// Apps that are rendered at once: a renderer runs fewer, and takes the next without waiting for it.
 const RENDERS_MAX: usize = 8;
 /// Applications that may leave Git with `deletion: cascade` in one commit before it pauses: more than this ...
@@ -36,9 +38,16 @@ pub(super) struct Source {
     /// What guarded apps may declare under whatever head.
     pub(super) vouched: Vouched,
     files: Arc<Files>,
-    parsed: BTreeMap<String, (BlobId, Option<Arc<ParsedFile>>)>,
+    /// The YAML files that were looked at, in which content.
+    looked_at: BTreeMap<String, BlobId>,
+    /// Those among them that declare something.
+    parsed: BTreeMap<String, Arc<ParsedFile>>,
+    /// Paths of those that cannot be looked at any more.
+    refused: Vec<String>,
     /// Apps that were put together from several documents, to be used again.
     made: Made,
+    /// What the API server knew at the last read.
+    kinds: Option<Arc<Kinds>>,
     /// Every app that is or was declared.
     pub(super) apps: BTreeMap<AppName, Entered>,
     /// Apps that are declared and cannot be entered yet, since another repository was never fetched: until then they keep
@@ -94,7 +103,7 @@ pub(super) struct Reading<'a, W> {
     /// The outside.
     pub(super) world: &'a W,
     /// What the API server knows.
-    pub(super) kinds: &'a Kinds,
+    pub(super) kinds: &'a Arc<Kinds>,
     /// The namespace in which Releases are kept, for values that stay as they were first.
     pub(super) namespace: &'a str,
     /// Whose Releases those are.
@@ -132,61 +141,117 @@ pub(super) async fn read<W: World>(
         source.signers = Arc::clone(&snapshot.signers);
     }
     let Some(revision) = source.revision.clone() else { return Ok(()) };
-    parse(source, reading).await?;
-    let files: BTreeMap<String, Arc<ParsedFile>> = source
-        .parsed
-        .iter()
-        .filter_map(|(path, (_, parsed))| Some((path.clone(), Arc::clone(parsed.as_ref()?))))
-        .collect();
-    let mut known: BTreeMap<AppName, String> =
-        reading.known.iter().map(|(name, (file, _))| (name.clone(), file.clone())).collect();
-    known.extend(
-        source
-            .apps
-            .iter()
-            .filter_map(|(name, entered)| Some((name.clone(), application(&entered.declared)?.declared_in.clone()))),
-    );
-    known.extend(source.pending.iter().map(|(name, application)| (name.clone(), application.declared_in.clone())));
+    let changed = snapshot.and_then(|snapshot| snapshot.changed.as_deref());
+    let changed = changed.filter(|changed| changed.len() <= CHANGED_MAX);
+    parse(source, reading, changed).await?;
+    let has_same_kinds = source.kinds.as_ref().is_some_and(|kinds| Arc::ptr_eq(kinds, reading.kinds));
+    source.kinds = Some(Arc::clone(reading.kinds));
+    // Who signs is judged anew with each head.
+    let changed = changed.filter(|_| has_same_kinds && source.signers.rules.is_empty());
+    let known = known(source, reading);
     let paths =
         source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
-    let declarations = assemble(&files, &known, paths, &source.made);
+    let declarations = assemble(&source.parsed, &known, paths, &source.made);
+    let nameless = source.apps.keys().filter(|name| !known.contains_key(*name));
+    let names = || known.keys().chain(nameless.clone());
+    let gone: BTreeSet<AppName> = names().filter(|name| !declarations.apps.contains_key(*name)).cloned().collect();
+    let count = names().count();
     source.made = declarations.made;
     source.using = using(&declarations.apps, &source.using);
-    let before = std::mem::take(&mut source.apps);
-    let (files, revision_now, earlier) = (&*source.files, &revision, &before);
-    let entering = declarations.apps.into_iter().map(|(name, result)| async move {
-        let entered = match result {
-            Ok(application) => match enter(files, reading, revision_now, &application, earlier.get(&name)).await? {
-                Some(entered) => Ok(entered),
-                None => Err(application),
-            },
-            Err(problems) => {
-                let reason = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                Ok(broken(earlier.get(&name), revision_now, reason))
-            }
-        };
-        Ok::<_, SourceError>((name, entered))
-    });
-    let entered: Vec<_> = stream::iter(entering).buffered(RENDERS_MAX).try_collect().await?;
+    let mut before: BTreeMap<_, _> = gone.iter().filter_map(|name| source.apps.remove_entry(name)).collect();
+    let mut entering = Vec::new();
+    for (name, result) in declarations.apps {
+        let entered = source.apps.get(&name);
+        if !changed.is_some_and(|changed| entered.is_some_and(|entered| stays(entered, result.as_ref().ok(), changed)))
+        {
+            before.extend(source.apps.remove_entry(&name));
+            entering.push((name, result));
+        }
+    }
+    let entered = match enter_all(entering, source, reading, &revision, &before).await {
+        Ok(entered) => entered,
+        Err(error) => {
+            source.apps.extend(before);
+            return Err(error);
+        }
+    };
     source.pending.clear();
+    source.joined = entered.iter().map(|(name, _)| name).filter(|name| !before.contains_key(*name)).cloned().collect();
+    let mut touched = gone.clone();
     for (name, entered) in entered {
         let entered = entered.or_else(|declared| {
             source.pending.insert(name.clone(), declared);
             before.get(&name).filter(|entered| application(&entered.declared).is_some()).cloned().ok_or(())
         });
-        source.apps.extend(entered.ok().map(|entered| (name, entered)));
+        source.apps.extend(entered.ok().map(|entered| (name.clone(), entered)));
+        touched.insert(name);
     }
-    source.joined = source.apps.keys().filter(|name| !before.contains_key(*name)).cloned().collect();
+    source.joined.retain(|name| source.apps.contains_key(name));
     source.may_be_retried = source.apps.values().any(|entered| entered.may_be_retried);
-    let names = before.keys().chain(known.keys()).cloned().collect::<BTreeSet<_>>();
-    remove(source, reading, &before, &names, &revision);
+    remove(source, reading, &before, (&gone, count), &revision);
     guard(source, &before, &revision);
-    let differs = |name: &&AppName| match (before.get(*name), source.apps.get(*name)) {
+    touched.retain(|name| match (before.get(name), source.apps.get(name)) {
         (Some(one), Some(other)) => one.declared != other.declared || one.rendered_from != other.rendered_from,
-        (one, other) => one.is_some() != other.is_some(),
-    };
-    source.changed = source.apps.keys().filter(differs).cloned().collect();
+        (_, one) => one.is_some(),
+    });
+    source.changed = touched;
     Ok(())
+}
+
+/// Every app that is or was declared, with the file that declared it last.
+fn known<'a, W>(source: &'a Source, reading: &Reading<'a, W>) -> BTreeMap<AppName, &'a str> {
+    let stored = reading.known.iter().map(|(name, (file, _))| (name, file.as_str()));
+    let entered = source.apps.iter().filter_map(|(name, entered)| Some((name, application(&entered.declared)?)));
+    let declared = entered.chain(source.pending.iter()).map(|(name, one)| (name, one.declared_in.as_str()));
+    stored.chain(declared).map(|(name, file)| (name.clone(), file)).collect()
+}
+
+/// Whether a commit that changes these paths leaves an app as it is: its declaration is the same, and it renders from
+/// nothing that is another.
+fn stays(entered: &Entered, declared: Option<&Arc<Application>>, changed: &[String]) -> bool {
+    let (Declared::Ready { application, .. }, Some(declared)) = (&entered.declared, declared) else { return false };
+    // What else belongs to it is told by what those files say, by another repository, or by the cluster.
+    let is_alone = entered.followed.is_empty()
+        && declared.elsewhere().next().is_none()
+        && declared.substitute.from.is_empty()
+        && !entered.may_be_retried;
+    let lies_in = |path: &str, folder: &str| {
+        folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let is_read = |path: &String| {
+        let mut sources = declared.sources.iter();
+        sources.any(|source| lies_in(path, &source.path) || source.helm.values_files.contains(path))
+    };
+    Arc::ptr_eq(application, declared) && entered.release.is_some() && is_alone && !changed.iter().any(is_read)
+}
+
+/// An Application, or what is wrong with it.
+type Judged = Result<Arc<Application>, Vec<Problem>>;
+
+/// What becomes of each app that is declared; an Application alone while another repository that it needs was never
+/// fetched.
+async fn enter_all<W: World>(
+    declared: Vec<(AppName, Judged)>,
+    source: &Source,
+    reading: &Reading<'_, W>,
+    revision: &Revision,
+    before: &BTreeMap<AppName, Entered>,
+) -> Result<Vec<(AppName, Result<Entered, Arc<Application>>)>, SourceError> {
+    let files = &*source.files;
+    let entering = declared.into_iter().map(|(name, result)| async move {
+        let entered = match result {
+            Ok(application) => match enter(files, reading, revision, &application, before.get(&name)).await? {
+                Some(entered) => Ok(entered),
+                None => Err(application),
+            },
+            Err(problems) => {
+                let reason = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                Ok(broken(before.get(&name), revision, reason))
+            }
+        };
+        Ok((name, entered))
+    });
+    stream::iter(entering).buffered(RENDERS_MAX).try_collect().await
 }
 
 /// A declaration that cannot be read changes nothing of what is followed.
@@ -195,33 +260,52 @@ fn using<P>(
     before: &BTreeMap<AppName, Arc<Application>>,
 ) -> BTreeMap<AppName, Arc<Application>> {
     let last = |(name, result): (&AppName, &Result<Arc<Application>, P>)| {
-        Some((name.clone(), Arc::clone(result.as_ref().ok().or_else(|| before.get(name))?)))
+        let application = result.as_ref().ok().or_else(|| before.get(name))?;
+        application.elsewhere().next()?;
+        Some((name.clone(), Arc::clone(application)))
     };
-    declared.iter().filter_map(last).filter(|(_, application)| application.elsewhere().next().is_some()).collect()
+    declared.iter().filter_map(last).collect()
 }
 
-/// Parses the declaration files whose blob changed.
-async fn parse<W: World>(source: &mut Source, reading: &Reading<'_, W>) -> Result<(), SourceError> {
+/// Parses the declaration files whose blob changed: among `changed`, when it is known that no other did.
+async fn parse<W: World>(
+    source: &mut Source,
+    reading: &Reading<'_, W>,
+    changed: Option<&[String]>,
+) -> Result<(), SourceError> {
+    for path in std::mem::take(&mut source.refused) {
+        source.parsed.remove(&path);
+    }
+    let all;
+    let paths = match changed {
+        Some(changed) => changed,
+        None => {
+            let known = source.looked_at.keys().chain(source.parsed.keys());
+            let paths: BTreeSet<&String> = source.files.keys().chain(known).collect();
+            all = paths.into_iter().cloned().collect::<Vec<_>>();
+            &all
+        }
+    };
     let prefix = if reading.path.is_empty() { String::new() } else { format!("{}/", reading.path) };
-    let declaring: BTreeSet<&str> = reading.known.values().map(|(file, _)| file.as_str()).collect();
-    let mut wanted: Vec<(String, BlobId)> = Vec::new();
-    let mut kept = BTreeMap::new();
-    for (path, entry) in source.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
-        let (Entry::File { blob, .. }, true) = (entry, path.ends_with(".yaml") || path.ends_with(".yml")) else {
+    let mut wanted: Vec<(&String, BlobId)> = Vec::new();
+    for path in paths {
+        let is_yaml = path.ends_with(".yaml") || path.ends_with(".yml");
+        let Some(Entry::File { blob, .. }) = source.files.get(path).filter(|_| is_yaml && path.starts_with(&prefix))
+        else {
+            source.looked_at.remove(path);
+            source.parsed.remove(path);
             continue;
         };
-        match source.parsed.remove(path) {
-            Some((known, parsed)) if known == *blob => drop(kept.insert(path.clone(), (known, parsed))),
-            before => {
-                // A file that declared apps stays a declaration, whatever became of its text.
-                let was_declaring = before.is_some_and(|(_, parsed)| parsed.is_some());
-                if was_declaring {
-                    kept.insert(path.clone(), (BlobId(String::new()), Some(Arc::new(parse_file(path, b"")))));
-                }
-                wanted.push((path.clone(), blob.clone()));
+        if source.looked_at.get(path) != Some(blob) {
+            source.looked_at.remove(path);
+            // A file that declared apps stays a declaration, whatever became of its text.
+            if let Some(parsed) = source.parsed.get_mut(path) {
+                *parsed = Arc::new(parse_file(path, b""));
             }
+            wanted.push((path, blob.clone()));
         }
     }
+    let declaring: BTreeSet<&str> = reading.known.values().map(|(file, _)| file.as_str()).collect();
     for batch in wanted.chunks(READ_BATCH) {
         let blobs: Vec<BlobId> = batch.iter().map(|(_, blob)| blob.clone()).collect();
         let texts = match reading.world.read(None, &blobs).await {
@@ -230,19 +314,24 @@ async fn parse<W: World>(source: &mut Source, reading: &Reading<'_, W>) -> Resul
             Err(error) => return Err(error),
         };
         for ((path, blob), text) in batch.iter().zip(texts) {
-            let was_declaring = kept.contains_key(path) || declaring.contains(path.as_str());
-            let parsed = (was_declaring || is_candidate(&text)).then(|| Arc::new(parse_file(path, &text)));
-            kept.insert(path.clone(), (blob.clone(), parsed));
+            let was_declaring = source.parsed.contains_key(*path) || declaring.contains(path.as_str());
+            if was_declaring || is_candidate(&text) {
+                source.parsed.insert((*path).clone(), Arc::new(parse_file(path, &text)));
+            }
+            source.looked_at.insert((*path).clone(), blob.clone());
         }
+    }
+    if source.files.values().all(|entry| matches!(entry, Entry::File { .. })) {
+        return Ok(());
     }
     for path in declaring {
         if let Some(place) = stranger(path, &source.files) {
             let message = format!("{place} is a symbolic link or a submodule now, and these are not followed");
             let refused = ParsedFile::refused(path, &message, "put the file itself here");
-            kept.insert(path.to_owned(), (BlobId(String::new()), Some(Arc::new(refused))));
+            source.parsed.insert(path.to_owned(), Arc::new(refused));
+            source.refused.push(path.to_owned());
         }
     }
-    source.parsed = kept;
     Ok(())
 }
 
@@ -274,12 +363,12 @@ pub(super) fn broken(before: Option<&Entered>, revision: &Revision, reason: Stri
     Entered::bare(declared)
 }
 
-/// Apps that are certainly gone from Git; too many at once, or all of them, pause instead (S7).
+/// Apps that are certainly gone from Git, of `count` in all; too many at once, or all of them, pause instead (S7).
 fn remove<W>(
     source: &mut Source,
     reading: &Reading<'_, W>,
     before: &BTreeMap<AppName, Entered>,
-    names: &BTreeSet<AppName>,
+    (names, count): (&BTreeSet<AppName>, usize),
     revision: &Revision,
 ) {
     let is_there = |name: &AppName| source.apps.contains_key(name) || source.pending.contains_key(name);
@@ -290,7 +379,7 @@ fn remove<W>(
         last.or_else(|| reading.known.get(name).map(|(_, deletion)| *deletion)).unwrap_or(Deletion::Orphan)
     };
     let cascading = gone.iter().filter(|name| deletion(name) == Deletion::Cascade).count();
-    let exceeds = cascading > REMOVED_MAX && cascading * 100 > names.len() * REMOVED_PERCENT_MAX;
+    let exceeds = cascading > REMOVED_MAX && cascading * 100 > count * REMOVED_PERCENT_MAX;
     let is_empty = source.apps.is_empty() && source.pending.is_empty();
     let mut entries = Vec::new();
     for name in gone {
@@ -313,4 +402,77 @@ fn remove<W>(
         entries.push((name.clone(), entered));
     }
     source.apps.extend(entries);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ReleaseRef, SubstituteFrom, SubstituteKind};
+    use crate::status::fixture;
+
+    /// Whether an app whose entry and declaration somebody edits stays as it is when `path` changes.
+    fn stays_when(path: &str, edit: impl FnOnce(&mut Application, &mut Entered)) -> bool {
+        let mut application = fixture::application("shop");
+        let target =
+            ReleaseRef { digest: Digest([1; 32]), attempt: 0, version: "1".to_owned(), revision: Revision::default() };
+        let release = Release { app: "shop".into(), reference: target.clone(), objects: BTreeMap::new() };
+        let declared = Declared::Ready { application: Arc::new(application.clone()), target };
+        let mut entered = Entered { release: Some(Arc::new(release)), ..Entered::bare(declared) };
+        application.sources[0].helm.values_files = vec!["values/shop.yaml".to_owned()];
+        edit(&mut application, &mut entered);
+        let application = Arc::new(application);
+        if let Declared::Ready { application: known, .. } = &mut entered.declared {
+            *known = Arc::clone(&application);
+        }
+        stays(&entered, Some(&application), &[path.to_owned()])
+    }
+
+    #[test]
+    fn a_commit_leaves_alone_who_reads_nothing_of_what_it_changes() {
+        for (path, expected) in [
+            ("apps/shop/web.yaml", false),
+            ("apps/shop/charts/a/values.yaml", false),
+            ("apps/shop", false),
+            ("values/shop.yaml", false),
+            ("values/shop.yaml.old", true),
+            ("apps/shopping/web.yaml", true),
+            ("apps/web.yaml", true),
+            ("shop/web.yaml", true),
+        ] {
+            assert_eq!(stays_when(path, |_, _| {}), expected, "{path}");
+        }
+        let path = "elsewhere.yaml";
+        assert!(stays_when(path, |_, _| {}));
+        assert!(!stays_when(path, |application, _| application.sources[0].path.clear()), "it reads all folders");
+        assert!(!stays_when(path, |_, entered| entered.release = None));
+        assert!(!stays_when(path, |_, entered| entered.may_be_retried = true));
+        assert!(!stays_when(path, |_, entered| {
+            entered.followed.insert((0, "apps/shop/kustomization.yaml".to_owned()), (BlobId(String::new()), [].into()));
+        }));
+        let from = SubstituteFrom { kind: SubstituteKind::ConfigMap, name: "a".to_owned(), is_optional: false };
+        assert!(
+            !stays_when(path, |application, _| application.substitute.from.push(from)),
+            "the cluster may have changed"
+        );
+        assert!(!stays_when(path, |application, _| {
+            let repository = "https://git.example/x".to_owned();
+            application.sources[0].elsewhere =
+                Some(Elsewhere { repository, revision: crate::model::Reference::Default });
+        }));
+    }
+
+    #[test]
+    fn who_is_declared_in_another_way_or_could_not_be_read_does_not_stay() {
+        let entered = Entered::bare(Declared::Broken { last: None, revision: None, reason: String::new() });
+        let application = Arc::new(fixture::application("shop"));
+        assert!(!stays(&entered, Some(&application), &[]));
+        let target =
+            ReleaseRef { digest: Digest([1; 32]), attempt: 0, version: "1".to_owned(), revision: Revision::default() };
+        let ready = Entered::bare(Declared::Ready { application: Arc::clone(&application), target: target.clone() });
+        let release = Arc::new(Release { app: "shop".into(), reference: target, objects: BTreeMap::new() });
+        let ready = Entered { release: Some(release), ..ready };
+        assert!(stays(&ready, Some(&application), &[]));
+        assert!(!stays(&ready, None, &[]));
+        assert!(!stays(&ready, Some(&Arc::new(fixture::application("shop"))), &[]), "it was read anew");
+    }
 }

@@ -6,7 +6,7 @@ use super::{Draft, plan, reconciling, removal, rolling, transitions};
 use crate::diff::{Cause, Changes};
 use crate::model::{
     Action, Application, Capacity, Declared, DependencyCondition, Digest, Hooks, Lane, Millis, Object, ObjectKey,
-    Position, Release, ReleaseRef, Rollout, Timestamp, WaveRecord,
+    Position, Release, ReleaseRef, Rollout, Timestamp, WavePlan, WaveRecord,
 };
 use crate::observe::Rehearsal;
 use crate::stage::{is_deployment, is_hook, moving, trailing, waits_for_batches};
@@ -259,7 +259,7 @@ fn put(
         id: record.rollouts,
         target: target.clone(),
         lane,
-        plan: application.plan.clone(),
+        plan: WavePlan::clone(&application.plan),
         started_at: draft.s.now,
         position,
         waves,

@@ -69,7 +69,7 @@ fn application(case: &Case) -> Arc<Application> {
         common: CommonMetadata::default(),
         namespace: "a".to_owned(),
         service_account: None,
-        plan: WavePlan::all_at_once(),
+        plan: Arc::new(WavePlan::all_at_once()),
         sync: SyncPolicy { is_automated: case.is_automated, prunes: case.prunes, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,

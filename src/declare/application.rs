@@ -4,6 +4,7 @@
 //! wrong goes to the sink.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use super::plan::read_plan;
 use super::problem::{Position, Sink, shown};
@@ -33,7 +34,7 @@ pub(super) enum PlanChoice {
 /// What an Application document says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Read {
-    pub(super) application: Application,
+    pub(super) application: Arc<Application>,
     pub(super) plan: PlanChoice,
     /// Where the path of each source stands.
     pub(super) sources_at: Vec<Position>,
@@ -99,7 +100,13 @@ pub(super) fn read_application(name: &str, file: &str, document: &Mapping<'_>, s
         declared_in: file.to_owned(),
         spec: at_rest(to_json(spec_node.node)),
     };
-    Some(Read { application, plan: choice, sources_at: sources.at, version_at: version_at?, depends_at })
+    Some(Read {
+        application: Arc::new(application),
+        plan: choice,
+        sources_at: sources.at,
+        version_at: version_at?,
+        depends_at,
+    })
 }
 
 /// It is only looked at when the custom resource is compared with it, and there may be thousands.
@@ -165,13 +172,15 @@ fn read_health(spec: &Mapping<'_>, sink: &mut Sink<'_>) -> Vec<HealthRule> {
     rules
 }
 
-fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (PlanChoice, WavePlan) {
-    let named = |name: &str, at| (PlanChoice::Named { name: name.to_owned(), at }, WavePlan::all_at_once());
+fn read_choice(spec: &Mapping<'_>, name_at: Position, sink: &mut Sink<'_>) -> (PlanChoice, Arc<WavePlan>) {
+    // Until the one that is named takes its place.
+    static NONE: LazyLock<Arc<WavePlan>> = LazyLock::new(|| Arc::new(WavePlan::all_at_once()));
+    let named = |name: &str, at| (PlanChoice::Named { name: name.to_owned(), at }, Arc::clone(&NONE));
     let Some(place) = spec.get("plan") else { return named(PLAN_DEFAULT, name_at) };
     if matches!(place.node.content, Content::Mapping(_)) {
         let mapping = spec.below(&place, &PLAN_SPEC, sink);
         let plan = mapping.map(|mapping| read_plan(PLAN_INLINE, &mapping, sink));
-        return (PlanChoice::Inline, plan.unwrap_or_else(WavePlan::all_at_once));
+        return (PlanChoice::Inline, plan.map_or_else(|| Arc::clone(&NONE), Arc::new));
     }
     let name = place.text(super::shape::Rule::Label(63), sink);
     named(name.unwrap_or(PLAN_DEFAULT), place.node.at)

@@ -12,7 +12,7 @@ use super::dependencies;
 use super::expand::expand;
 use super::file::{Named, Overlay, ParsedApp, ParsedFile};
 use super::inherit::{Base, BaseDocument, Bases, Incomplete, complete};
-use super::made::{Ingredients, Key, Made, Own};
+use super::made::{Ingredients, Key, Made, Own, Planned};
 use super::nearest::did_you_mean;
 use super::problem::{Others, PROBLEMS_HELD_MAX, Position, Problem, shown};
 use super::shape::APPLICATION;
@@ -66,7 +66,7 @@ impl Declarations {
 #[must_use]
 pub fn assemble<'a>(
     files: &BTreeMap<String, Arc<ParsedFile>>,
-    known: &BTreeMap<AppName, String>,
+    known: &BTreeMap<AppName, &str>,
     paths: impl IntoIterator<Item = &'a str>,
     before: &Made,
 ) -> Declarations {
@@ -89,19 +89,21 @@ pub fn assemble<'a>(
     }
     let mut unmet = dependencies::check(&declared);
     let mut apps = BTreeMap::new();
+    let mut planned = BTreeMap::new();
     for (name, declarations) in declared {
-        let mut result = resolve_app(&declarations, &plans, &mut problems);
+        let mut result = resolve_app(&declarations, &plans, before, &mut planned, &mut problems);
         if let Some(unmet) = unmet.remove(name) {
             problems.extend(unmet.iter().cloned());
             result = Err(result.err().into_iter().flatten().chain(unmet).collect());
         }
         apps.insert(name.clone(), result);
     }
+    made.plan(planned);
     let hiding = files.values().find(|file| file.hides_names).and_then(|file| file.problems.first());
     let hiding = hiding.or_else(|| expanded.broken.values().flatten().next());
     for (name, declared_in) in known {
-        let of_sets = expanded.broken.get(declared_in).map_or(&[][..], Vec::as_slice);
-        let of_file = files.get(declared_in).map_or(&[][..], |file| match file.problems.as_slice() {
+        let of_sets = expanded.broken.get(*declared_in).map_or(&[][..], Vec::as_slice);
+        let of_file = files.get(*declared_in).map_or(&[][..], |file| match file.problems.as_slice() {
             [] => file.unclear.as_slice(),
             problems => problems,
         });
@@ -216,6 +218,8 @@ fn resolve_plans(files: &BTreeMap<String, Arc<ParsedFile>>, problems: &mut Vec<P
 fn resolve_app(
     declarations: &[&ParsedApp],
     plans: &Plans,
+    before: &Made,
+    planned: &mut BTreeMap<AppName, Planned>,
     problems: &mut Vec<Problem>,
 ) -> Result<Arc<Application>, Vec<Problem>> {
     let [app] = declarations else {
@@ -228,9 +232,19 @@ fn resolve_app(
     };
     let read = app.read.as_ref().map_err(Clone::clone)?;
     match &read.plan {
-        PlanChoice::Inline => Ok(Arc::new(read.application.clone())),
+        PlanChoice::Inline => Ok(Arc::clone(&read.application)),
         PlanChoice::Named { name, at } => match resolve_plan(app, name, *at, plans) {
-            Ok(plan) => Ok(Arc::new(Application { plan: WavePlan::clone(plan), ..read.application.clone() })),
+            Ok(plan) => {
+                let make = || {
+                    let application = Application { plan: Arc::clone(plan), ..Application::clone(&read.application) };
+                    let (read, plan) = (Arc::clone(read), Arc::clone(plan));
+                    Planned { read, plan, application: Arc::new(application) }
+                };
+                let now = before.planned(&app.name, read, plan).cloned().unwrap_or_else(make);
+                let application = Arc::clone(&now.application);
+                planned.insert(app.name.clone(), now);
+                Ok(application)
+            }
             Err(problem) => {
                 problems.push(problem.clone());
                 Err(vec![problem])

@@ -8,14 +8,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::application::Read;
 use super::expand::{Version, Versions};
 use super::file::{Overlay, ParsedApp};
 use super::inherit::{Base, Bases};
 use super::set::Set;
+use crate::model::{AppName, Application, WavePlan};
 
 /// Applications that are whole by more than their own document.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Made(BTreeMap<Key, Remembered>);
+pub struct Made {
+    apps: BTreeMap<Key, Remembered>,
+    planned: BTreeMap<AppName, Planned>,
+}
+
+/// An Application with the plan that it names, and what both were.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Planned {
+    pub(super) read: Arc<Read>,
+    pub(super) plan: Arc<WavePlan>,
+    pub(super) application: Arc<Application>,
+}
 
 /// What an Application was made for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,17 +63,17 @@ pub(super) struct Remembered {
 impl Made {
     /// The Applications.
     pub(super) fn apps(&self) -> impl Iterator<Item = &ParsedApp> {
-        self.0.values().map(|remembered| &remembered.app)
+        self.apps.values().map(|remembered| &remembered.app)
     }
 
     /// Takes one up.
     pub(super) fn take(&mut self, key: Key, app: ParsedApp, of: Ingredients) {
-        self.0.insert(key, Remembered { app, of });
+        self.apps.insert(key, Remembered { app, of });
     }
 
     /// The good one of last time, when it would come out the same.
     pub(super) fn again(&self, key: &Key, own: &Own, bases: &Bases<'_>, versions: &Versions<'_>) -> Option<Remembered> {
-        let known = self.0.get(key).filter(|known| known.app.read.is_ok())?;
+        let known = self.apps.get(key).filter(|known| known.app.read.is_ok())?;
         let is_own = match (own, &known.of.own) {
             (Own::Overlay(now), Own::Overlay(before)) => Arc::ptr_eq(now, before),
             (Own::Set(now), Own::Set(before)) => Arc::ptr_eq(now, before),
@@ -81,6 +94,17 @@ impl Made {
 
     /// Takes one over from last time.
     pub(super) fn keep(&mut self, key: Key, remembered: Remembered) {
-        self.0.insert(key, remembered);
+        self.apps.insert(key, remembered);
+    }
+
+    /// The Application of last time with its plan, when both are the same.
+    pub(super) fn planned(&self, name: &AppName, read: &Arc<Read>, plan: &Arc<WavePlan>) -> Option<&Planned> {
+        let known = self.planned.get(name)?;
+        (Arc::ptr_eq(&known.read, read) && Arc::ptr_eq(&known.plan, plan)).then_some(known)
+    }
+
+    /// Remembers which Application has which plan.
+    pub(super) fn plan(&mut self, planned: BTreeMap<AppName, Planned>) {
+        self.planned = planned;
     }
 }

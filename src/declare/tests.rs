@@ -103,7 +103,7 @@ fn app(name: &str, rest: &str) -> String {
 fn assembled(files: &[(&str, &str)], known: &[(&str, &str)]) -> Declarations {
     let files: BTreeMap<String, Arc<ParsedFile>> =
         files.iter().map(|(path, text)| ((*path).to_owned(), Arc::new(parse_file(path, text.as_bytes())))).collect();
-    let known = known.iter().map(|(name, file)| (AppName::from(*name), (*file).to_owned())).collect();
+    let known = known.iter().map(|(name, file)| (AppName::from(*name), *file)).collect();
     assemble(&files, &known, [], &Made::default())
 }
 
@@ -169,7 +169,7 @@ fn what_is_left_out_is_as_if_the_documented_default_was_written() {
 ";
     let (short, long) = (only_app(MINIMAL), only_app(&app("web", explicit)));
     assert_eq!(Application { spec: long.spec.clone(), ..short.clone() }, long);
-    assert_eq!(short.plan, WavePlan::all_at_once());
+    assert_eq!(*short.plan, WavePlan::all_at_once());
 
     let inline = "  plan:
     strategy: rolling
@@ -357,7 +357,7 @@ fn manifests_of_others_are_not_judged() {
 
 #[test]
 fn a_truncated_or_garbled_file_never_panics_and_never_loses_an_app_without_a_word() {
-    let known = BTreeMap::from([(AppName::from("web"), "a.yaml".to_owned())]);
+    let known = BTreeMap::from([(AppName::from("web"), "a.yaml")]);
     for end in 0..FULL.len() {
         let text = &FULL.as_bytes()[..end];
         let parsed = Arc::new(parse_file("a.yaml", text));
@@ -377,7 +377,7 @@ fn a_truncated_or_garbled_file_never_panics_and_never_loses_an_app_without_a_wor
 
 #[test]
 fn what_stops_the_reader_before_a_document_says_whose_it_is_removes_no_app() {
-    let known = BTreeMap::from([(AppName::from("web"), "a.yaml".to_owned())]);
+    let known = BTreeMap::from([(AppName::from("web"), "a.yaml")]);
     let bomb = (1..10).fold("x: {l0: &l0 word".to_owned(), |text, level| {
         let items = vec![format!("*l{}", level - 1); 9].join(", ");
         format!("{text}, l{level}: &l{level} [{items}]")

@@ -56,7 +56,7 @@ pub struct Application {
     /// The service account of that namespace on whose behalf objects are written; the agent itself when there is none.
     pub service_account: Option<String>,
     /// How a Target goes out.
-    pub plan: WavePlan,
+    pub plan: Arc<WavePlan>,
     /// How it is kept in sync.
     pub sync: SyncPolicy,
     /// What happens to its objects when it leaves Git.

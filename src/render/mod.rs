@@ -447,7 +447,7 @@ mod tests {
             common: CommonMetadata::default(),
             namespace: "home".to_owned(),
             service_account: None,
-            plan: WavePlan::all_at_once(),
+            plan: std::sync::Arc::new(WavePlan::all_at_once()),
             sync: SyncPolicy::default(),
             deletion: Deletion::Orphan,
             rollback: RollbackPolicy::Automatic,

@@ -1,6 +1,6 @@
 //! Git: a history of commits, each a map of files. Enters: commits by people. Leaves: what a poll finds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{Revision, Timestamp};
@@ -104,7 +104,9 @@ impl Git {
             revision: Revision { branch: BRANCH.to_owned(), commit, signer: None },
             signers: Arc::default(),
             files: Arc::clone(&node.files),
-            changed: None,
+            changed: known
+                .and_then(|known| self.nodes.get(number(known)?))
+                .map(|known| changed(&known.files, &node.files)),
             ancestry,
             subject: node.subject.clone(),
             author: "A Person".to_owned(),
@@ -124,4 +126,15 @@ impl Git {
 
 fn id(node: usize) -> String {
     format!("{:040x}", node + 1)
+}
+
+/// The node of a commit.
+fn number(id: &str) -> Option<usize> {
+    usize::from_str_radix(id, 16).ok()?.checked_sub(1)
+}
+
+/// Paths that differ between two trees, in order.
+fn changed(before: &Files, after: &Files) -> Vec<String> {
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
 }

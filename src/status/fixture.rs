@@ -113,7 +113,7 @@ pub(crate) fn application(name: &str) -> Application {
         common: CommonMetadata::default(),
         namespace: "shop".to_owned(),
         service_account: None,
-        plan: plan(),
+        plan: Arc::new(plan()),
         sync: SyncPolicy::default(),
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,

@@ -167,7 +167,7 @@ struct ListEntry {
 pub fn rollout(view: &AppView) -> Value {
     let current = view.record.rollout.as_ref();
     let last = view.record.past.last().filter(|_| current.is_none());
-    let plan = current.map(|rollout| &rollout.plan).or(view.application.as_ref().map(|application| &application.plan));
+    let plan = current.map(|rollout| &rollout.plan).or(view.application.as_ref().map(|application| &*application.plan));
     value(&RolloutDocument {
         application: view.name.to_string(),
         active: current.is_some(),

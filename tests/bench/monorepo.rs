@@ -125,7 +125,7 @@ fn look(runtime: &tokio::runtime::Runtime, source: &GitSource, snapshot: Snapsho
             texts.insert(path.clone(), (blob.clone(), text));
         }
     }
-    let names: BTreeMap<AppName, String> = BTreeMap::new();
+    let names: BTreeMap<AppName, &str> = BTreeMap::new();
     let made = before.map_or_else(Made::default, |before| before.declared.made.clone());
     let declared = assemble(&parsed, &names, snapshot.files.keys().map(String::as_str), &made);
     assert!(declared.problems.is_empty(), "{:?}", declared.problems.first());

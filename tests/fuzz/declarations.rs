@@ -27,9 +27,10 @@ fuzz_target!(|data: &[u8]| {
             parsed.insert(path.clone(), same.unwrap_or_else(|| Arc::new(parse_file(path, text))));
         }
         let paths = || files.keys().map(String::as_str);
-        let declared = assemble(&parsed, &known, paths(), &made);
+        let files_of = known.iter().map(|(name, file)| (name.clone(), file.as_str())).collect();
+        let declared = assemble(&parsed, &files_of, paths(), &made);
         let anew: Parsed = parsed.keys().map(|path| (path.clone(), Arc::new(parse_file(path, &files[path])))).collect();
-        let fresh = assemble(&anew, &known, paths(), &Made::default());
+        let fresh = assemble(&anew, &files_of, paths(), &Made::default());
         assert!(declared.apps == fresh.apps && declared.problems == fresh.problems, "another result when read anew");
         judge(&files, &parsed, &known, &declared);
         known = declared

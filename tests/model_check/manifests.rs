@@ -1,5 +1,7 @@
 //! What Git declares in this world, and the cluster's numbers as the objects that an API server would return.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tidegate::model::marks::FIELD_MANAGER;
 use tidegate::model::{
@@ -68,7 +70,7 @@ pub(super) fn application(release: u8, attempt: u8, capacity: Capacity) -> Appli
         common: CommonMetadata::default(),
         namespace: "a".to_owned(),
         service_account: None,
-        plan: plan(capacity),
+        plan: Arc::new(plan(capacity)),
         sync: SyncPolicy { prunes: true, ..SyncPolicy::default() },
         deletion: Deletion::Orphan,
         rollback: RollbackPolicy::Automatic,

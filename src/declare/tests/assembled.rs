@@ -119,7 +119,7 @@ fn a_plan_of_the_repository_wins_over_a_built_in_one() {
     let declarations = assembled(&files, &[]);
     let app = declarations.apps[&AppName::from("a")].as_ref().expect("it is good");
     assert_eq!(app.plan.waves.len(), 2);
-    assert_eq!(*declarations.plans["careful"], app.plan);
+    assert_eq!(declarations.plans["careful"], app.plan);
     assert_ne!(declarations.plans["careful"], built_in_plans()["careful"]);
     assert_eq!(declarations.plans["fast"], built_in_plans()["fast"]);
 }

@@ -85,7 +85,7 @@ fn version(name: &str, version: &str) -> String {
 
 fn made(files: &[(&str, &str)], known: &[(&str, &str)], paths: &[&str]) -> Declarations {
     let files = parsed(files);
-    let known = known.iter().map(|(name, file)| (AppName::from(*name), (*file).to_owned())).collect();
+    let known = known.iter().map(|(name, file)| (AppName::from(*name), *file)).collect();
     assemble(&files, &known, paths.iter().copied(), &Made::default())
 }
 
