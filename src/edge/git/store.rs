@@ -5,7 +5,8 @@
 //! one before stays until the next replaces it, for those who still read from it.
 //!
 //! Each shallow fetch leaves one pack and libgit2 cannot merge them, so after [`PACKS_MAX`] the head alone is packed into
-//! a fresh clone beside, without asking the server again: in a quiet moment, or at twice as many.
+//! a fresh clone beside, without asking the server again: in a quiet moment, or at twice as many. A pack that holds a whole
+//! commit is taken over as it is ([`BASE`]), and only what it lacks is packed, so that this costs what changed.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -13,7 +14,10 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use git2::{AutotagOption, ErrorClass, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
+use git2::{
+    AutotagOption, ErrorClass, ErrorCode, FetchOptions, ObjectType, Odb, OdbLookupFlags, Oid, PackBuilder,
+    RemoteCallbacks, Repository,
+};
 use sha2::{Digest, Sha256};
 
 use super::exchange::Exchange;
@@ -21,8 +25,11 @@ use super::{ancestry, resolve, transport};
 use crate::model::Reference;
 use crate::world::SourceError;
 
-/// Packs are searched one after the other: at 32 the search is still far cheaper than a request.
-pub(super) const PACKS_MAX: usize = 32;
+/// Packs are opened and searched one after the other: twice as many cost less than a request.
+pub(super) const PACKS_MAX: usize = 16;
+
+/// Our own file in a clone: the name of a pack that holds all files and folders of some commit.
+const BASE: &str = "base";
 
 /// Objects in one pack: 200,000 files with their folders, and the history that proves ancestry.
 const OBJECTS_MAX: usize = 4_000_000;
@@ -142,7 +149,11 @@ impl Store {
         let mut head = Oid::ZERO_SHA1;
         self.replace(|fresh| {
             head = receive(fresh, exchange, want, depth)?;
-            Ok(())
+            // A server that has nothing of ours sends everything.
+            match packs(fresh.path()).as_slice() {
+                [only] => note_base(fresh, only),
+                _ => Ok(()),
+            }
         })?;
         let repository = self.open()?.ok_or_else(|| Failure::Store("the new clone is gone".to_owned()))?;
         Ok((repository, head))
@@ -155,15 +166,12 @@ impl Store {
 
     /// Packs the head alone into a fresh clone when there are more packs than `packs_max`.
     pub(super) fn compact(&mut self, head: Oid, packs_max: usize) -> Result<(), Failure> {
-        if self.current().is_none_or(|folder| packs(&folder) <= packs_max) {
+        if self.current().is_none_or(|folder| packs(&folder).len() <= packs_max) {
             return Ok(());
         }
         let Some(old) = self.open()? else { return Ok(()) };
         self.replace(|fresh| {
-            let mut builder = old.packbuilder()?;
-            builder.set_threads(1);
-            builder.insert_commit(head)?;
-            builder.write(&fresh.path().join("objects").join("pack"), 0)?;
+            pack(&old, fresh, head)?;
             if ancestry::raw_parents(old.find_commit(head)?.raw_header_bytes()).next().is_some() {
                 // Git's own mark of a commit whose parents were left out.
                 std::fs::write(fresh.path().join("shallow"), format!("{head}\n")).map_err(|error| stuck(&error))?;
@@ -209,7 +217,7 @@ impl Store {
 
     /// A process that was killed while it received a pack left it behind under another name.
     fn remove_unfinished_packs(&self) {
-        let folder = self.clone_folder(self.number).join("objects").join("pack");
+        let folder = pack_folder(&self.clone_folder(self.number));
         for name in names(&folder).filter(|name| !name.starts_with("pack-")) {
             drop(std::fs::remove_file(folder.join(name)));
         }
@@ -294,8 +302,70 @@ fn receive(repository: &Repository, exchange: &Arc<Exchange>, want: &str, depth:
     Ok(head)
 }
 
-fn packs(folder: &Path) -> usize {
-    names(&folder.join("objects").join("pack")).filter(|name| name.ends_with(".pack")).count()
+/// Packs a commit with all its files, without its history, into a fresh clone.
+fn pack(old: &Repository, fresh: &Repository, head: Oid) -> Result<(), Failure> {
+    let folder = pack_folder(fresh.path());
+    let mut builder = old.packbuilder()?;
+    builder.set_threads(1);
+    let base = std::fs::read_to_string(old.path().join(BASE)).ok();
+    let base = base.filter(|base| packs(old.path()).contains(base));
+    let base = base.filter(|base| take_over(base, &pack_folder(old.path()), &folder).is_ok());
+    if base.is_some() {
+        let there = fresh.odb()?;
+        there.refresh()?;
+        builder.insert_object(head, None)?;
+        insert_missing(old, &there, &mut builder, old.find_commit(head)?.tree_id())?;
+    } else {
+        builder.insert_commit(head)?;
+    }
+    builder.write(&folder, 0)?;
+    let length = |name: &String| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
+    match (packs(fresh.path()).as_slice(), base) {
+        ([only], _) => note_base(fresh, only),
+        // Once much of it is of the past, the next time makes another.
+        (all, Some(base)) if all.iter().map(length).sum::<u64>() < 2 * length(&base) => note_base(fresh, &base),
+        (_, _) => Ok(()),
+    }
+}
+
+/// Adds the folders and files of a tree that are not `there`. A folder that is has all that is in it beside it.
+fn insert_missing(old: &Repository, there: &Odb<'_>, builder: &mut PackBuilder<'_>, tree: Oid) -> Result<(), Failure> {
+    let is_there = |id: Oid| there.exists_ext(id, OdbLookupFlags::NO_REFRESH);
+    if is_there(tree) {
+        return Ok(());
+    }
+    builder.insert_object(tree, None)?;
+    for entry in &old.find_tree(tree)? {
+        match entry.kind() {
+            Some(ObjectType::Tree) => insert_missing(old, there, builder, entry.id())?,
+            Some(ObjectType::Blob) if !is_there(entry.id()) => builder.insert_object(entry.id(), None)?,
+            // A submodule is a commit of another repository.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes a pack and its index over from the clone before.
+fn take_over(pack: &str, from: &Path, to: &Path) -> std::io::Result<()> {
+    for name in [pack.to_owned(), pack.replace(".pack", ".idx")] {
+        let (from, to) = (from.join(&name), to.join(&name));
+        // Not every file system has links.
+        std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(drop))?;
+    }
+    Ok(())
+}
+
+fn note_base(clone: &Repository, pack: &str) -> Result<(), Failure> {
+    std::fs::write(clone.path().join(BASE), pack).map_err(|error| stuck(&error))
+}
+
+fn pack_folder(clone: &Path) -> PathBuf {
+    clone.join("objects").join("pack")
+}
+
+fn packs(clone: &Path) -> Vec<String> {
+    names(&pack_folder(clone)).filter(|name| name.ends_with(".pack")).collect()
 }
 
 fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
