@@ -34,6 +34,8 @@ const SECRETS_EVERY: Millis = Millis::from_seconds(600);
 /// A far future, for sleeping until something happens.
 const IDLE: Millis = Millis::from_seconds(3600);
 
+/// For this long after a start, passes that nothing urges wait for Git to be read: everything is looked at then.
+const GIT_AWAITED: Millis = Millis::from_seconds(5);
 /// Passes that watches ask for lie this far apart.
 const APART: Millis = Millis(100);
 
@@ -91,6 +93,7 @@ pub struct Scheduler<W> {
     pub(super) source: Option<Box<Source>>,
     /// Apps that were passed over meanwhile, with what they were told before: not all may have heard of the commit before.
     overlooked: BTreeSet<AppName>,
+    git_awaited_until: Timestamp,
     pub(super) snapshot: Option<Snapshot>,
     pub(super) commit: Option<String>,
     pub(super) proven: Option<String>,
@@ -152,6 +155,7 @@ impl<W: World + 'static> Scheduler<W> {
             notices: 0,
             source: Some(Box::default()),
             overlooked: BTreeSet::new(),
+            git_awaited_until: GIT_AWAITED.after(now),
             snapshot: None,
             commit: None,
             proven: None,
@@ -285,11 +289,17 @@ impl<W: World + 'static> Scheduler<W> {
             self.due.remove(name);
             return;
         };
-        let is_silent = self.source_error.is_none() && self.others.is_awaited(name);
-        if is_silent && slot.app.as_ref().is_some_and(|app| !app.is_rolling()) {
-            // Nothing is known of it yet, and nothing is told: it is woken when there is.
-            self.due.remove(name);
-            return;
+        if self.source_error.is_none() && slot.app.as_ref().is_some_and(|app| !app.is_rolling()) {
+            if self.others.is_awaited(name) {
+                // Nothing is known of it yet, and nothing is told: it is woken when there is.
+                self.due.remove(name);
+                return;
+            }
+            if self.commit.is_none() && self.context.world.now() < self.git_awaited_until {
+                // Git is being read, and everything is looked at afterwards.
+                self.due.set(name, Rank::Other, self.git_awaited_until);
+                return;
+            }
         }
         let Some(mut app) = slot.app.take() else { return };
         slot.deliver(&mut app);

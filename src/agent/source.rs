@@ -38,6 +38,8 @@ pub(super) struct Source {
     /// What guarded apps may declare under whatever head.
     pub(super) vouched: Vouched,
     files: Arc<Files>,
+    /// Whether all of what follows is of these files: the last read did not end half-way.
+    is_whole: bool,
     /// The YAML files that were looked at, in which content.
     looked_at: BTreeMap<String, BlobId>,
     /// Those among them that declare something.
@@ -142,7 +144,8 @@ pub(super) async fn read<W: World>(
     }
     let Some(revision) = source.revision.clone() else { return Ok(()) };
     let changed = snapshot.and_then(|snapshot| snapshot.changed.as_deref());
-    let changed = changed.filter(|changed| changed.len() <= CHANGED_MAX);
+    let was_whole = std::mem::replace(&mut source.is_whole, false);
+    let changed = changed.filter(|changed| was_whole && changed.len() <= CHANGED_MAX);
     parse(source, reading, changed).await?;
     let has_same_kinds = source.kinds.as_ref().is_some_and(|kinds| Arc::ptr_eq(kinds, reading.kinds));
     source.kinds = Some(Arc::clone(reading.kinds));
@@ -195,6 +198,7 @@ pub(super) async fn read<W: World>(
         (_, one) => one.is_some(),
     });
     source.changed = touched;
+    source.is_whole = true;
     Ok(())
 }
 
