@@ -289,23 +289,14 @@ impl<W: World + 'static> Scheduler<W> {
             self.due.remove(name);
             return;
         };
-        if self.source_error.is_none() && slot.app.as_ref().is_some_and(|app| !app.is_rolling()) {
-            if self.others.is_awaited(name) {
-                // Nothing is known of it yet, and nothing is told: it is woken when there is.
-                self.due.remove(name);
-                return;
-            }
-            if self.commit.is_none() && self.context.world.now() < self.git_awaited_until {
-                // Git is being read, and everything is looked at afterwards.
-                self.due.set(name, Rank::Other, self.git_awaited_until);
-                return;
-            }
+        let may_be_silent = self.source_error.is_none() && slot.app.as_ref().is_some_and(|app| !app.is_rolling());
+        if may_be_silent && self.others.is_awaited(name) {
+            // Nothing is known of it yet, and nothing is told: it is woken when there is.
+            self.due.remove(name);
+            return;
         }
         let Some(mut app) = slot.app.take() else { return };
         slot.deliver(&mut app);
-        if self.source.is_none() {
-            self.overlooked.insert(name.clone());
-        }
         self.declare(&mut app);
         app.neighbours = self.neighbours(&app);
         let keys = app.keys();
@@ -319,6 +310,12 @@ impl<W: World + 'static> Scheduler<W> {
             missing.into_iter().for_each(|scope| self.list(scope));
             return;
         }
+        if may_be_silent && self.commit.is_none() && self.context.world.now() < self.git_awaited_until {
+            // Git is being read, and everything is looked at afterwards.
+            self.slots.entry(name.clone()).or_default().app = Some(app);
+            self.due.set(name, Rank::Other, self.git_awaited_until);
+            return;
+        }
         let unserved = keys.iter().filter(|(key, version)| self.unserved.contains(&whole(key, version)));
         let unserved: BTreeSet<_> = if self.unserved.is_empty() {
             BTreeSet::new()
@@ -326,6 +323,9 @@ impl<W: World + 'static> Scheduler<W> {
             unserved.map(|(key, _)| key.kind.clone()).collect()
         };
         self.due.remove(name);
+        if self.source.is_none() {
+            self.overlooked.insert(name.clone());
+        }
         // Passes over one that moves follow each other closely: what they look at is read from its text once for all of them.
         let keeps_awake = is_moving(&app);
         let seen = keys.iter().filter_map(|(key, _)| {
