@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
@@ -89,6 +89,29 @@ impl Fleet {
             all.try_for_each(|_| async { Ok(()) }).await.expect("the API server takes every object");
         });
         begun.elapsed().as_secs_f64()
+    }
+
+    /// Removes them again, with what controllers made of them: an agent would hold what it sees of them.
+    pub(crate) fn remove_raw(plane: &Plane, namespace: &str) {
+        const KINDS: [(&str, &str); 5] = [
+            ("apps", "Deployment"),
+            ("apps", "ReplicaSet"),
+            ("", "ConfigMap"),
+            ("", "Service"),
+            ("", "ServiceAccount"),
+        ];
+        let client = plane.client();
+        // A server gives up on a whole collection after a minute.
+        let page = ListParams::default().labels("app").limit(500);
+        runtime().block_on(async {
+            for (group, kind) in KINDS {
+                let kind = ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk(group, "v1", kind));
+                let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &kind);
+                while !api.list(&page).await.expect("the API server lists").items.is_empty() {
+                    api.delete_collection(&DeleteParams::background(), &page).await.expect("the API server deletes");
+                }
+            }
+        });
     }
 
     fn names(&self) -> impl Iterator<Item = String> {

@@ -15,6 +15,7 @@ pub(crate) fn run(apps: usize, chance: &mut Chance) -> Report {
     plane.install_crds();
     progress("raw limit, before");
     let before = fleet.apply_raw(&plane, "raw-before");
+    Fleet::remove_raw(&plane, "raw-before");
 
     progress("first sync");
     let scene = Scene::start(plane, fleet);
@@ -23,6 +24,7 @@ pub(crate) fn run(apps: usize, chance: &mut Chance) -> Report {
     // At once, since the machine's mood changes in minutes; and without the agent, which would watch these objects too.
     scene.agent.stop();
     let after = scene.fleet.apply_raw(&scene.plane, "raw-after");
+    Fleet::remove_raw(&scene.plane, "raw-after");
     report_limit(&scene.fleet, &sync, (before, after), &mut report);
     scene.agent.start_again();
     scene.agent.await_ready();
