@@ -47,6 +47,13 @@ pub trait World: Send + Sync {
     /// Reads a whole collection as it is now, never from an old cache (no resourceVersion is sent).
     fn list(&self, scope: &Scope, label_selector: &str) -> impl Future<Output = Result<Listed, ApiError>> + Send;
 
+    /// The same of what each object is and its metadata, without the rest.
+    fn list_metadata(
+        &self,
+        scope: &Scope,
+        label_selector: &str,
+    ) -> impl Future<Output = Result<Listed, ApiError>> + Send;
+
     /// Starts to watch a collection from a resourceVersion; its changes come through [`World::next_event`]. Watching a
     /// scope again replaces its watch.
     fn watch(&self, scope: &Scope, resource_version: &str);

@@ -257,11 +257,14 @@ async fn parts<W: World>(context: &Context<W>, app: &App, digest: Option<Digest>
     Ok(parts)
 }
 
+/// Where Releases are kept.
+pub(super) fn scope(namespace: &str) -> Scope {
+    Scope { kind: GroupKind::new("", "Secret"), version: "v1".to_owned(), namespace: Some(namespace.to_owned()) }
+}
+
 /// The parts of all kept Releases of an app.
 async fn all_parts<W: World>(world: &W, namespace: &str, owner: &str, app: &AppName) -> Result<Vec<Object>, ApiError> {
-    let namespace = Some(namespace.to_owned());
-    let scope = Scope { kind: GroupKind::new("", "Secret"), version: "v1".to_owned(), namespace };
-    let listed = world.list(&scope, &store::release::selector(owner, app)).await?;
+    let listed = world.list(&scope(namespace), &store::release::selector(owner, app)).await?;
     Ok(listed.items.into_iter().filter(|part| store::release::digest_of(part).is_some()).collect())
 }
 

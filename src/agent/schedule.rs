@@ -17,7 +17,7 @@ use super::polls::Polls;
 use super::rest::is_moving;
 use super::sight::is_secret;
 use super::source::Source;
-use super::start::Started;
+use super::start::{self, Started};
 use super::tick::{Passed, tick};
 use super::watching::outline;
 use super::{App, Context, Pace, keep};
@@ -129,12 +129,16 @@ impl<W: World + 'static> Scheduler<W> {
         let mut cache = Cache::default();
         cache.replace(&scope, listed.items.iter().map(outline).collect(), &listed.resource_version);
         context.world.watch(&scope, &listed.resource_version);
-        let declared_in = apps.iter().filter_map(|(name, app)| Some((name.clone(), declared_in(app)?))).collect();
-        let waits_for = apps.iter().filter_map(|(name, app)| Some((name.clone(), stored(app.object.as_ref()?))));
-        let waits_for = waits_for.filter(|(_, others)| !others.is_empty()).collect();
+        let (mut declared_in, mut waits_for) = (BTreeMap::new(), BTreeMap::new());
         let mut slots = BTreeMap::new();
         let mut due = Due::default();
         for (name, mut app) in apps {
+            // The copy is read, so that what is there stays at rest.
+            if let Some(object) = app.object.clone() {
+                declared_in.extend(start::declared_in(&object).map(|told| (name.clone(), told)));
+                waits_for
+                    .extend(Some(stored(&object)).filter(|others| !others.is_empty()).map(|it| (name.clone(), it)));
+            }
             app.repository.clone_from(&pace.repository);
             // A rollout goes on where it was, whether Git answers or not.
             if app.is_rolling() {
@@ -441,7 +445,9 @@ impl<W: World + 'static> Scheduler<W> {
         }
         self.follow_pods(&app);
         self.note_standing(&app);
-        if let Some(declared_in) = declared_in(&app).filter(|now| self.declared_in.get(&name) != Some(now)) {
+        if let Some(declared_in) =
+            app.object.as_ref().and_then(start::declared_in).filter(|now| self.declared_in.get(&name) != Some(now))
+        {
             Arc::make_mut(&mut self.declared_in).insert(name.clone(), declared_in);
         }
         if let Some(at) = wake_at {
@@ -488,12 +494,4 @@ impl<W: World + 'static> Scheduler<W> {
 
 fn whole(key: &ObjectKey, version: &str) -> Scope {
     Scope { kind: key.kind.clone(), version: version.to_owned(), namespace: None }
-}
-
-/// Which file declared a stored app, and what is to happen when it leaves Git.
-fn declared_in(app: &App) -> Option<(String, Deletion)> {
-    let spec = app.object.as_ref()?.body.get("spec")?;
-    let file = spec.get("declaredIn").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let cascades = spec.get("deletion").and_then(serde_json::Value::as_str) == Some("cascade");
-    Some((file.to_owned(), if cascades { Deletion::Cascade } else { Deletion::Orphan }))
 }

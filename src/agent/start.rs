@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use super::event::Office;
 use super::{App, Context, Settings, keep, takeover};
 use crate::declare::{Made, assemble, parse_file};
-use crate::model::{AppName, Application, ClusterName, Declared, GroupKind, Millis, Object, ObjectKey};
+use crate::model::{AppName, Application, ClusterName, Declared, Deletion, GroupKind, Millis, Object, ObjectKey};
 use crate::store;
+use crate::store::kept::KeptReleases;
 use crate::telemetry::Telemetry;
 use crate::world::{ApiError, Event, Kinds, Listed, Scope, World};
 
@@ -49,18 +50,23 @@ pub(super) async fn start<W: World>(
     loop {
         let started = async {
             let (kinds, secret_key, listed) = read(&**world, namespace, owner, &scope).await?;
-            // Later than the last one even when somebody deleted the lease, and its count with it.
-            let last = listed.items.iter().map(store::application::epoch).max().unwrap_or_default();
-            let context = Context {
+            let mut context = Context {
                 world: Arc::clone(world),
                 namespace: namespace.clone(),
                 owner: owner.clone(),
                 secret_key,
                 telemetry: telemetry.clone(),
-                epoch: epoch.max(last + 1),
+                epoch,
                 office: Arc::clone(office),
             };
-            let mut apps: BTreeMap<_, _> = listed.items.iter().map(|object| stored(&context, object)).collect();
+            let mut apps = BTreeMap::new();
+            // Each is read from its text once; what is listed stays at rest.
+            for object in listed.items.iter().cloned() {
+                // Later than the last one even when somebody deleted the lease, and its count with it.
+                context.epoch = context.epoch.max(store::application::epoch(&object) + 1);
+                apps.extend([stored(&context, object)]);
+            }
+            note_kept(&context, &mut apps).await;
             takeover::touch(&context, apps.values_mut()).await?;
             Ok(Started { context, kinds, apps, listed, scope: scope.clone() })
         };
@@ -87,6 +93,21 @@ async fn read<W: World>(
     let listed = world.list(scope, "").await?;
     let key = secret_key(world, namespace, owner).await?;
     Ok((kinds, key, listed))
+}
+
+/// Notes which Releases the cluster keeps. Without it each app asks for its own.
+async fn note_kept<W: World>(context: &Context<W>, apps: &mut BTreeMap<AppName, App>) {
+    let scope = keep::scope(&context.namespace);
+    match context.world.list_metadata(&scope, &store::kept::selector(&context.owner)).await {
+        Ok(listed) => {
+            let kept = KeptReleases::new(listed.items);
+            for (name, app) in apps {
+                app.history.kept = kept.of(name);
+                app.knows_kept = true;
+            }
+        }
+        Err(error) => tracing::debug!(%error, "which Releases are kept cannot be listed"),
+    }
 }
 
 /// The key that hashes of Secret contents are made with: read, or made once.
@@ -133,15 +154,15 @@ pub fn recalled(object: &Object) -> Option<Arc<Application>> {
     assemble(&files, &BTreeMap::new(), [], &Made::default()).apps.remove(&stored.name)?.ok()
 }
 
-pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppName, App) {
+pub(super) fn stored<W: World>(context: &Context<W>, object: Object) -> (AppName, App) {
     let name = AppName::from(object.key.name.as_str());
     debug_assert_eq!(object.key.cluster, ClusterName::local(), "one cluster today");
     let declared = Declared::Broken { last: None, revision: None, reason: "Git was not read yet".to_owned() };
     let mut app = App::new(name.clone(), declared, "");
-    keep::take(&mut app, object.clone());
     if let Declared::Broken { last, .. } = &mut app.declared {
-        *last = recalled(object);
+        *last = recalled(&object);
     }
+    keep::take(&mut app, object);
     if let Some(record) = &app.history.record {
         let namespace = record.inventory.keys().find(|key| !key.namespace.is_empty()).map(|key| key.namespace.clone());
         context.telemetry.restore_reverts(
@@ -154,4 +175,12 @@ pub(super) fn stored<W: World>(context: &Context<W>, object: &Object) -> (AppNam
     // It may be long until its first pass, and there may be thousands.
     app.object.iter_mut().for_each(|object| object.body.rest());
     (name, app)
+}
+
+/// Which file declared a stored app, and what is to happen when it leaves Git.
+pub(super) fn declared_in(object: &Object) -> Option<(String, Deletion)> {
+    let spec = object.body.get("spec")?;
+    let file = spec.get("declaredIn").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let cascades = spec.get("deletion").and_then(serde_json::Value::as_str) == Some("cascade");
+    Some((file.to_owned(), if cascades { Deletion::Cascade } else { Deletion::Orphan }))
 }

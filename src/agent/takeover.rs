@@ -34,7 +34,7 @@ async fn touch_one<W: World>(context: &Context<W>, app: &mut App) -> Result<(), 
                 let Some(object) = context.world.get(&object.key, store::VERSION).await? else {
                     return Err(ApiError::Conflict);
                 };
-                *app = start::stored(context, &object).1;
+                *app = start::stored(context, object).1;
             }
             Err(error) => return Err(error),
         }

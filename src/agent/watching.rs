@@ -161,10 +161,7 @@ impl<W: World + 'static> Scheduler<W> {
         if is_ours || object.key.kind.is(store::GROUP, store::KIND) {
             return object;
         }
-        let metadata = object.body.get("metadata").cloned().unwrap_or_default();
-        let body =
-            serde_json::json!({"apiVersion": object.api_version(), "kind": object.key.kind.kind, "metadata": metadata});
-        object.with_body(body)
+        Object { body: object.body.outline(), ..object }
     }
 
     pub(super) fn watch_ended(&mut self, scope: Scope, error: Option<ApiError>) {

@@ -196,6 +196,10 @@ impl World for Outside {
         self.cluster.list(scope, label_selector).await
     }
 
+    async fn list_metadata(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+        self.cluster.list_metadata(scope, label_selector).await
+    }
+
     fn watch(&self, scope: &Scope, resource_version: &str) {
         self.cluster.watch(scope, resource_version);
     }

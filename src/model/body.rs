@@ -1,10 +1,12 @@
 //! An object's JSON: a tree to work with, or the packed text of one that rests. A tree takes ten times the room of its
 //! text, since every mapping in it is a node for eleven fields.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::marks::{ANNOTATION_OWNER, LABEL_APPLICATION};
 use super::packed::Packed;
@@ -26,14 +28,16 @@ struct Text {
 }
 
 /// What the cache asks of every object that it hears of.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) uid: Box<str>,
-    pub(super) resource_version: Box<str>,
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// `metadata.uid`, empty when the object was never stored.
+    pub uid: Box<str>,
+    /// `metadata.resourceVersion`, empty when the object was never stored.
+    pub resource_version: Box<str>,
     /// Our annotation that says whose the object is.
-    pub(super) owner: Option<Box<str>>,
+    pub owner: Option<Box<str>>,
     /// Our label that says which app's it is.
-    pub(super) application: Option<Box<str>>,
+    pub application: Option<Box<str>>,
 }
 
 impl Body {
@@ -47,11 +51,29 @@ impl Body {
         self.tree = OnceLock::new();
     }
 
-    /// Keeps only the text, which is `json`: what this body was read from.
-    pub fn rest_as(&mut self, json: &str) {
-        let facts = Facts::of(self);
-        self.text = Some(Arc::new(Text { facts, json: Packed::new(json) }));
-        self.tree = OnceLock::new();
+    /// A body that rests from the start. `json` is an object of which a tree can be made, and `facts` are what it says.
+    #[must_use]
+    pub fn resting(json: &str, facts: Facts) -> Self {
+        Self { text: Some(Arc::new(Text { json: Packed::new(json), facts })), tree: OnceLock::new() }
+    }
+
+    /// `apiVersion`, `kind` and `metadata` without the rest. Of a body that rests no tree is made.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        const KEPT: [&str; 3] = ["apiVersion", "kind", "metadata"];
+        match &self.text {
+            Some(text) if self.is_resting() => {
+                let json = text.json.text();
+                let mut fields: BTreeMap<String, &RawValue> = serde_json::from_slice(&json).expect("it is an object");
+                fields.retain(|name, _| KEPT.contains(&name.as_str()));
+                let json = serde_json::to_string(&fields).expect("it was read from JSON");
+                Self::resting(&json, text.facts.clone())
+            }
+            Some(_) | None => {
+                let field = |name: &&str| self.get(name).map(|value| ((*name).to_owned(), value.clone()));
+                Self::from(Value::Object(KEPT.iter().filter_map(field).collect()))
+            }
+        }
     }
 
     /// Reads the text for all clones that are made from now on.
@@ -66,7 +88,8 @@ impl Body {
     }
 
     /// What is known of a body that rests.
-    pub(super) fn facts(&self) -> Option<&Facts> {
+    #[must_use]
+    pub fn facts(&self) -> Option<&Facts> {
         self.text.as_ref().filter(|_| self.is_resting()).map(|text| &text.facts)
     }
 }
@@ -152,6 +175,22 @@ mod tests {
         assert_eq!((facts.owner.as_deref(), facts.application.as_deref()), (Some("us"), Some("web")));
         assert_eq!(*body, tree);
         assert!(!body.is_resting());
+    }
+
+    #[test]
+    fn an_outline_is_the_same_of_a_tree_and_of_a_text() {
+        let tree = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "u", "name": "\u{1f600}\n"}, "data": {"metadata": 1}});
+        let mut body = Body::from(tree);
+        let outline = body.outline();
+        assert_eq!(
+            *outline,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"uid": "u", "name": "\u{1f600}\n"}})
+        );
+        body.rest();
+        let of_text = body.outline();
+        assert!(body.is_resting() && of_text.is_resting());
+        assert_eq!(of_text.facts().map(|facts| &*facts.uid), Some("u"));
+        assert_eq!(of_text, outline);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use application::{
     AppName, Application, CommonMetadata, Declared, Deletion, DeletionCap, Dependency, DependencyCondition, IgnoreRule,
     ImageOverride, PausePolicy, RollbackPolicy, SourcePath, Substitute, SubstituteFrom, SubstituteKind, SyncPolicy,
 };
-pub use body::Body;
+pub use body::{Body, Facts};
 pub use gate::{Analysis, GateRecord, Measurement, NoDataRule, Verdict};
 pub use health::{Health, HealthRule, HealthStatus};
 pub use history::{History, Inventory, Past, PastOutcome, Quarantined, Record, Request, RequestVerb};

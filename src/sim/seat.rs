@@ -272,6 +272,12 @@ impl World for Seat {
         self.send(Doing::Read, None, move |state| Ok(state.api.list(&scope, &label_selector))).await
     }
 
+    async fn list_metadata(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+        let mut listed = self.list(scope, label_selector).await?;
+        listed.items.iter_mut().for_each(|object| object.body = object.body.outline());
+        Ok(listed)
+    }
+
     fn watch(&self, scope: &Scope, resource_version: &str) {
         self.state().watch(self.process, scope, resource_version);
     }

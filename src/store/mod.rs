@@ -8,6 +8,7 @@ pub mod crd;
 pub mod digest;
 #[cfg(test)]
 mod fixtures;
+pub mod kept;
 pub mod lease;
 pub mod notice;
 mod record;

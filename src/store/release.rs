@@ -81,7 +81,7 @@ pub fn keep(namespace: &str, owner: &str, release: &Release) -> Vec<Object> {
     keep_in_parts(namespace, owner, release, PART_BYTES_MAX)
 }
 
-fn keep_in_parts(namespace: &str, owner: &str, release: &Release, part_bytes_max: usize) -> Vec<Object> {
+pub(super) fn keep_in_parts(namespace: &str, owner: &str, release: &Release, part_bytes_max: usize) -> Vec<Object> {
     let packed = pack(release);
     let checksum = sha256_hex(&packed);
     let chunks: Vec<&[u8]> = packed.chunks(part_bytes_max).collect();
@@ -212,6 +212,21 @@ fn unpack(packed: &[u8], digest: Digest) -> Result<Release, StoreError> {
 }
 
 /// `tidegate-release-<app>-<digest>-<part>`: 34 characters besides the app's name, of the 253 that a name may have.
+/// What a part says of itself: its place among the parts of a Release.
+pub(super) struct PartOf {
+    pub(super) digest: Digest,
+    pub(super) index: u64,
+    pub(super) count: u64,
+}
+
+/// Reads the metadata of a part. Whoever copies a part's marks does not have its name.
+pub(super) fn part_of(part: &Object, app: &AppName) -> Option<PartOf> {
+    let digest = part.annotation(DIGEST_ANNOTATION).and_then(Digest::parse)?;
+    let (index, count) = (number(part, PART_ANNOTATION).ok()?, number(part, PARTS_ANNOTATION).ok()?);
+    let is_ours = part.key.name == part_name(app, digest, usize::try_from(index).ok()?) && index < count;
+    is_ours.then_some(PartOf { digest, index, count })
+}
+
 fn part_name(app: &AppName, digest: Digest, index: usize) -> String {
     format!("tidegate-release-{}-{}-{index}", shortened(app.as_str(), 200), digest.short())
 }

@@ -8,6 +8,7 @@ mod counts;
 mod kinds;
 mod path;
 mod refusal;
+mod sent;
 mod term;
 mod watch;
 
@@ -25,6 +26,7 @@ use serde_json::{Map, Value, json};
 use self::call::{Call, Caller};
 pub use self::counts::{RequestCounts, Verb};
 use self::kinds::{KindTable, Known};
+use self::sent::TypeMeta;
 use self::watch::Watches;
 use super::query::encode_pairs;
 use crate::model::marks::FIELD_MANAGER;
@@ -42,6 +44,9 @@ const PAGES_MAX: usize = 400;
 
 /// What every write asks of the server: to give up when we do.
 const WRITE_TIMEOUT: (&str, &str) = ("timeout", "5s");
+
+/// A list without what its objects hold (`k8s.io/apimachinery/pkg/apis/meta/v1`, `PartialObjectMetadataList`).
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 const JSON: &str = "application/json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -183,6 +188,15 @@ impl Cluster {
     /// # Errors
     /// What the server refuses, and what keeps it from answering.
     pub async fn list(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+        self.list_as(scope, label_selector, ListForm::Whole).await
+    }
+
+    /// See [`crate::world::World::list_metadata`].
+    pub(super) async fn list_metadata(&self, scope: &Scope, label_selector: &str) -> Result<Listed, ApiError> {
+        self.list_as(scope, label_selector, ListForm::Metadata).await
+    }
+
+    async fn list_as(&self, scope: &Scope, label_selector: &str, form: ListForm) -> Result<Listed, ApiError> {
         let known = self.api.find(&scope.kind, &scope.version).await?;
         let collection = path::collection(scope, &known)?;
         let mut items = Vec::new();
@@ -194,9 +208,10 @@ impl Cluster {
                 [("labelSelector", label_selector), ("continue", &next)].iter().filter(|(_, value)| !value.is_empty()),
             );
             let call = Call::read(Verb::List, format!("{collection}?{}", encode_pairs(&query)), scope.kind.clone());
+            let call = if form == ListForm::Metadata { call.accept(METADATA_LIST) } else { call };
             let answer = self.api.caller.send_for_bytes(call).await;
             let answer = self.api.settle(&scope.kind, &scope.version, answer)?;
-            let page = read_page(&answer, scope, label_selector.is_empty(), &mut items)?;
+            let page = read_page(&answer, scope, form, &mut items)?;
             // All pages are of one moment; were they not, the oldest is the one to watch from.
             let resource_version = first_version.get_or_insert(page.resource_version);
             match page.next {
@@ -308,6 +323,13 @@ fn write_query(manager: &str) -> String {
     encode_pairs(&[("fieldManager", manager), WRITE_TIMEOUT])
 }
 
+/// What a list tells of its objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ListForm {
+    Whole,
+    Metadata,
+}
+
 /// A page of a list as it is sent.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -334,21 +356,30 @@ struct Page {
     next: Option<String>,
 }
 
-/// Adds a page's objects, those of a list of everything as text. The server leaves out what they are: the list says it.
-fn read_page(answer: &[u8], scope: &Scope, is_whole: bool, items: &mut Vec<Object>) -> Result<Page, ApiError> {
+/// Adds a page's objects, at rest. The server leaves out what they are: the list says it.
+fn read_page(answer: &[u8], scope: &Scope, form: ListForm, items: &mut Vec<Object>) -> Result<Page, ApiError> {
     let page: SentPage<'_> = call::read(answer, "list")?;
+    let of_list = TypeMeta { api_version: &page.api_version, kind: &scope.kind.kind };
     for item in page.items.into_iter().flatten() {
-        let mut fields: Map<String, Value> = call::read(item.get().as_bytes(), "list of objects")?;
-        fields.entry("apiVersion").or_insert_with(|| json!(page.api_version));
-        fields.entry("kind").or_insert_with(|| json!(scope.kind.kind));
-        let mut object = read_object(&ClusterName::local(), Value::Object(fields))?;
-        if is_whole {
-            object.body.rest();
-        }
-        items.push(object);
+        items.push(match form {
+            ListForm::Whole => sent::read(item.get(), Some(of_list))?,
+            ListForm::Metadata => read_metadata(item.get(), scope)?,
+        });
     }
     let SentPlace { resource_version, next } = page.metadata;
     Ok(Page { resource_version, next: Some(next).filter(|token| !token.is_empty()) })
+}
+
+/// Of what it cut down the server says that it is `PartialObjectMetadata`.
+fn read_metadata(item: &str, scope: &Scope) -> Result<Object, ApiError> {
+    let mut item: Map<String, Value> = call::read(item.as_bytes(), "list of objects")?;
+    let group = &scope.kind.group;
+    let api_version = if group.is_empty() { scope.version.clone() } else { format!("{group}/{}", scope.version) };
+    item.insert("apiVersion".to_owned(), json!(api_version));
+    item.insert("kind".to_owned(), json!(scope.kind.kind));
+    let mut object = read_object(&ClusterName::local(), Value::Object(item))?;
+    object.body.rest();
+    Ok(object)
 }
 
 fn read_object(cluster: &ClusterName, body: Value) -> Result<Object, ApiError> {

@@ -143,6 +143,21 @@ async fn a_list_is_read_page_by_page_without_a_resource_version() {
 }
 
 #[tokio::test]
+async fn a_list_of_metadata_tells_what_its_objects_are() {
+    let item = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"name": "one", "namespace": "shop", "uid": "u", "resourceVersion": "7"}});
+    let page = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": "90"}, "items": [item]});
+    let (script, cluster) = open(vec![Answer::json(200, &page)]).await;
+    let listed = cluster.list_metadata(&maps(), "").await.unwrap();
+    assert_eq!(script.asked()[2].accept, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": item["metadata"]});
+    assert_eq!(listed.items[0].key, map("one").key);
+    assert!(listed.items[0].body.is_resting());
+    assert_eq!(*listed.items[0].body, expected);
+}
+
+#[tokio::test]
 async fn a_list_whose_token_expired_is_gone() {
     let first = json!({"kind": "ConfigMapList", "apiVersion": "v1", "items": [],
         "metadata": {"resourceVersion": "90", "continue": "t"}});

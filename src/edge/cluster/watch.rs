@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::counts::Verb;
-use super::{Api, path, refusal};
+use super::{Api, path, refusal, sent};
 use crate::edge::cause::innermost;
 use crate::edge::query::encode_pairs;
-use crate::model::{ClusterName, GroupKind, Object};
+use crate::model::GroupKind;
 use crate::world::{ApiError, Change, Event, Scope};
 
 /// Events that wait to be taken; when so many do, watches stop reading and the server keeps what follows.
@@ -229,22 +229,16 @@ fn read(line: &[u8], kind: &GroupKind) -> Result<Change, ApiError> {
     let broken = |what: &str| ApiError::Server(format!("a watch event {what}"));
     let WireEvent { kind: event, object: raw } =
         serde_json::from_slice(line).map_err(|_source| broken("cannot be read"))?;
-    let object: Value = serde_json::from_str(raw.get()).map_err(|_source| broken("cannot be read"))?;
-    // What waits to be taken, waits as text: a tree takes ten times the room.
-    let stored = |object| {
-        let mut object = Object::from_value(&ClusterName::local(), object)
-            .map_err(|_source| broken("holds no Kubernetes object"))?;
-        object.body.rest_as(raw.get());
-        Ok(object)
-    };
+    let tree = || serde_json::from_str::<Value>(raw.get()).map_err(|_source| broken("cannot be read"));
+    let stored = || sent::read(raw.get(), None).map_err(|_source| broken("holds no Kubernetes object"));
     match &*event {
-        "ADDED" | "MODIFIED" => Ok(Change::Stored(stored(object)?)),
-        "DELETED" => Ok(Change::Deleted(stored(object)?)),
-        "BOOKMARK" => match object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
+        "ADDED" | "MODIFIED" => Ok(Change::Stored(stored()?)),
+        "DELETED" => Ok(Change::Deleted(stored()?)),
+        "BOOKMARK" => match tree()?.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
             Some(resource_version) => Ok(Change::Bookmark(resource_version.to_owned())),
             None => Err(broken("is a bookmark without resourceVersion")),
         },
-        "ERROR" => Err(refusal::from_event(object, kind)),
+        "ERROR" => Err(refusal::from_event(tree()?, kind)),
         _ => Err(broken("is of an unknown type")),
     }
 }
