@@ -14,7 +14,7 @@ use super::trace;
 const SAMPLES: (usize, usize) = (50, 200);
 
 /// So many times fewer when it must find out by polling, since each takes half of the interval before and after.
-const POLLED_SHARE: usize = 20;
+const POLLED_SHARE: usize = 40;
 
 /// One bump.
 struct Sample {
