@@ -170,7 +170,7 @@ impl<W: World + 'static> Scheduler<W> {
             declared_in: Arc::new(declared_in),
             listing: BTreeSet::new(),
             relist_at: BTreeMap::new(),
-            listed_at: BTreeMap::new(),
+            listed_at: BTreeMap::from([(scope.clone(), now)]),
             heard: BTreeSet::new(),
             stood: BTreeMap::new(),
             waits_for,
