@@ -15,6 +15,8 @@ pub(super) enum Type {
     Scalar(Scalar),
     /// Owned as a whole, whatever it holds.
     Atomic,
+    /// The same, and there also when empty: part of a custom resource.
+    Whole,
     /// A mapping of leaves, each owned by itself.
     Map,
     /// A list of texts, each owned by itself.
@@ -25,8 +27,6 @@ pub(super) enum Type {
     Struct(Struct),
     /// A mapping of fields that are declared, but not told here; its lists are owned as a whole.
     Loose,
-    /// A mapping of fields that are not declared; its lists are owned as a whole.
-    Open,
 }
 
 /// What a leaf may be.
@@ -48,8 +48,6 @@ pub(super) struct Struct {
     fields: BTreeMap<String, Field>,
     /// Fields that are always there, and what they are when nothing is given.
     always: Vec<(String, Value)>,
-    /// Whether fields beyond those are taken.
-    is_open: bool,
 }
 
 /// One field of a mapping.
@@ -70,7 +68,6 @@ enum Presence {
     Always,
 }
 
-static OPEN: Type = Type::Open;
 static LEAF: Type = Type::Scalar(Scalar::Any);
 static LOOSE: Type = Type::Loose;
 
@@ -91,12 +88,8 @@ pub(super) fn of(kind: &str) -> &'static Type {
 }
 
 fn read_struct(fields: &str, types: &BTreeMap<String, Arc<Type>>) -> Struct {
-    let mut found = Struct { fields: BTreeMap::new(), always: Vec::new(), is_open: false };
+    let mut found = Struct { fields: BTreeMap::new(), always: Vec::new() };
     for text in fields.split_whitespace() {
-        if text == "*:open" {
-            found.is_open = true;
-            continue;
-        }
         let (text, presence, literal) = match (text.split_once('!'), text.strip_suffix('~')) {
             (Some((text, literal)), _) => (text, Presence::Always, Some(literal)),
             (None, Some(text)) => (text, Presence::NotZero, None),
@@ -126,7 +119,7 @@ fn read_type(text: &str, types: &BTreeMap<String, Arc<Type>>) -> Arc<Type> {
         "map" => Type::Map,
         "set" => Type::Set,
         "loose" => Type::Loose,
-        "open" => Type::Open,
+        "whole" => Type::Whole,
         name => match name.strip_prefix("list(").and_then(|rest| rest.strip_suffix(')')) {
             Some(list) => {
                 let (item, keys) = list.split_once(',').expect("a list of schema.txt has keys");
@@ -147,10 +140,9 @@ impl Type {
     #[must_use]
     pub(super) fn field(&self, name: &str) -> &Self {
         match self {
-            Self::Struct(Struct { fields, .. }) => fields.get(name).map_or(&OPEN, |field| &field.shape),
+            Self::Struct(Struct { fields, .. }) => fields.get(name).map_or(&LOOSE, |field| &field.shape),
             Self::Loose => &LOOSE,
-            Self::Open => &OPEN,
-            Self::Scalar(_) | Self::Atomic | Self::Map | Self::Set | Self::List(..) => &LEAF,
+            Self::Scalar(_) | Self::Atomic | Self::Whole | Self::Map | Self::Set | Self::List(..) => &LEAF,
         }
     }
 
@@ -159,7 +151,7 @@ impl Type {
     pub(super) fn item(&self) -> &Self {
         match self {
             Self::List(item, _) => item,
-            Self::Scalar(_) | Self::Atomic | Self::Map | Self::Set | Self::Struct(_) | Self::Loose | Self::Open => {
+            Self::Scalar(_) | Self::Atomic | Self::Whole | Self::Map | Self::Set | Self::Struct(_) | Self::Loose => {
                 &LEAF
             }
         }
@@ -171,7 +163,7 @@ impl Type {
         match self {
             Self::Struct(Struct { fields, .. }) => fields.contains_key(name),
             Self::Loose => true,
-            Self::Scalar(_) | Self::Atomic | Self::Map | Self::Set | Self::List(..) | Self::Open => false,
+            Self::Scalar(_) | Self::Atomic | Self::Whole | Self::Map | Self::Set | Self::List(..) => false,
         }
     }
 
@@ -206,7 +198,7 @@ impl Type {
                 }
                 (!key.is_empty()).then(|| Step::Key(Value::Object(key).to_string().into()))
             }
-            Self::Scalar(_) | Self::Atomic | Self::Map | Self::Struct(_) | Self::Loose | Self::Open => None,
+            Self::Scalar(_) | Self::Atomic | Self::Whole | Self::Map | Self::Struct(_) | Self::Loose => None,
         }
     }
 
@@ -225,15 +217,13 @@ impl Type {
     /// The path of a value of the wrong type, and what is wanted there.
     pub(super) fn store(&self, value: &mut Value) -> Result<(), String> {
         match self {
-            // What a custom resource's own schema demands is judged later.
-            Self::Struct(Struct { is_open: true, .. }) => Ok(()),
             Self::Scalar(wanted) => wanted.check(value),
-            Self::Atomic => Ok(()),
+            // What a custom resource's own schema demands is judged later.
+            Self::Atomic | Self::Whole => Ok(()),
             Self::Loose => {
                 drop_nulls(value);
                 Ok(())
             }
-            Self::Open => Ok(()),
             Self::Map => if_is(value.is_object(), "map"),
             Self::Set => if_is(value.is_array(), "list"),
             Self::List(item, _) => {
@@ -265,7 +255,6 @@ impl Type {
                     let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
                     match shape.fields.get(name) {
                         Some(field) => field.shape.misfits(value, &path, found),
-                        None if shape.is_open => {}
                         None => found.push(format!("{path}: unknown field")),
                     }
                 }
@@ -310,8 +299,8 @@ impl Field {
     /// Whether storage leaves such a value out.
     fn leaves_out(&self, value: &Value) -> bool {
         match (&self.presence, &*self.shape) {
-            (_, Type::Open | Type::Struct(Struct { is_open: true, .. })) => false,
             (Presence::NotZero, _) | (_, Type::Map | Type::Set | Type::List(..) | Type::Atomic) => is_zero(value),
+            (_, Type::Whole) => false,
             (_, Type::Scalar(_) | Type::Struct(_) | Type::Loose) => value.is_null(),
         }
     }

@@ -66,10 +66,10 @@ enum Form {
 /// How values of a shape are walked. Where the shape leaves it open the value decides, and null fits anything.
 fn form(shape: &Type, value: Option<&Value>) -> Form {
     match shape {
-        Type::Scalar(_) | Type::Atomic => Form::Leaf,
+        Type::Scalar(_) | Type::Atomic | Type::Whole => Form::Leaf,
         Type::Map | Type::Struct(_) => Form::Fields,
         Type::Set | Type::List(..) => Form::Items,
-        Type::Loose | Type::Open => match value {
+        Type::Loose => match value {
             Some(Value::Object(_) | Value::Null) => Form::Fields,
             _ => Form::Leaf,
         },
