@@ -55,12 +55,13 @@ pub(crate) fn run(apps: usize, chance: &mut Chance) -> Report {
 /// The first sync as a fraction of what the API server takes.
 fn report_limit(fleet: &Fleet, sync: &first_sync::Sync, (before, after): (f64, f64), report: &mut Report) {
     let objects = as_f64(fleet.objects());
+    let raw_objects = as_f64(fleet.raw_objects());
     let raw = f64::midpoint(before, after);
-    let per_second = objects / raw;
+    let per_second = raw_objects / raw;
     let state_writes = sync.served.records + sync.served.statuses + sync.served.releases;
     report.note(
         Figure::new("raw-apply")
-            .with("objects", objects, 0)
+            .with("objects", raw_objects, 0)
             .with("seconds", raw, 2)
             .with("before", before, 2)
             .with("after", after, 2)
