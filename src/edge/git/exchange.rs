@@ -3,9 +3,10 @@
 //! Enters: limits. Leaves: time that is left, and the first failure. A server is asked by one exchange after the other; each
 //! begins with the files of credentials as they are then.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 use super::Limits;
@@ -28,7 +29,12 @@ impl Server {
             Self::Http(http) => Wire::Http(Arc::new(http.session()?)),
             Self::Ssh(ssh) => Wire::Ssh(Arc::new(ssh.session()?)),
         };
-        Ok(Arc::new(Exchange { wire, failure: OnceLock::new() }))
+        Ok(Arc::new(Exchange {
+            wire,
+            greeting: Mutex::default(),
+            abilities: OnceLock::new(),
+            failure: OnceLock::new(),
+        }))
     }
 }
 
@@ -44,10 +50,33 @@ pub(super) enum Wire {
 pub(super) struct Exchange {
     /// How bytes come and go.
     pub(super) wire: Wire,
+    /// What libgit2 is told when it asks a server behind a URL for all its refs, so that it need not be asked.
+    greeting: Mutex<Option<Bytes>>,
+    abilities: OnceLock<String>,
     failure: OnceLock<SourceError>,
 }
 
 impl Exchange {
+    /// Says what libgit2 is told from now on when it asks for all refs: nothing is, and the server is asked.
+    pub(super) fn greet(&self, greeting: Option<Vec<u8>>) {
+        *self.greeting.lock().unwrap_or_else(PoisonError::into_inner) = greeting.map(Bytes::from);
+    }
+
+    /// What libgit2 is told.
+    pub(super) fn greeting(&self) -> Option<Bytes> {
+        self.greeting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what the server said that it can do.
+    pub(super) fn learn(&self, abilities: String) {
+        drop(self.abilities.set(abilities));
+    }
+
+    /// What the server said that it can do, if it was asked.
+    pub(super) fn abilities(&self) -> Option<&String> {
+        self.abilities.get()
+    }
+
     /// Keeps the first failure: libgit2 passes on no more than that there was one.
     pub(super) fn fail(&self, error: &SourceError) {
         // A second one follows from the first.

@@ -80,6 +80,27 @@ pub(super) fn parse_advertisement(body: &[u8]) -> Option<Vec<Ref>> {
     Some(refs)
 }
 
+/// What a server can do, from the start of its advertisement over HTTP; `None` while its first line is not whole. What it
+/// says of its refs among that is left out.
+pub(super) fn abilities(body: &[u8]) -> Option<String> {
+    let (_, rest) = packet(body)?;
+    let (None, rest) = packet(rest)? else { return None };
+    let (Some(line), _) = packet(rest)? else { return None };
+    let told = line.splitn(2, |byte| *byte == 0).nth(1)?;
+    let told = String::from_utf8_lossy(told);
+    let abilities: Vec<&str> = told.split_whitespace().filter(|it| !it.starts_with("symref=")).collect();
+    Some(abilities.join(" "))
+}
+
+/// The advertisement over HTTP of a server that has one ref and these abilities.
+pub(super) fn advertisement(name: &str, id: &str, abilities: &str) -> Vec<u8> {
+    let mut body = packed("# service=git-upload-pack\n").into_bytes();
+    body.extend_from_slice(END);
+    body.extend_from_slice(packed(&format!("{id} {name}\0{abilities}\n")).as_bytes());
+    body.extend_from_slice(END);
+    body
+}
+
 /// Whether a server that greets like this lists refs on request; `None` when it speaks the first version.
 pub(super) fn speaks_ls_refs(greeting: &[u8]) -> Option<bool> {
     let mut lines = list(greeting).flatten().map(|line| line.strip_suffix(b"\n").unwrap_or(line));
@@ -241,6 +262,22 @@ mod cases {
         check(format!("{service}{}0000", packed(&format!("{ID} capabilities^{{}}\0shallow\n"))), Some(&[]));
         check(format!("{service}{head}"), None);
         check(format!("{ID}\trefs/heads/main\n"), None);
+    }
+
+    #[test]
+    fn abilities_are_taken_from_one_advertisement_into_the_next() {
+        let service = format!("{}0000", packed("# service=git-upload-pack\n"));
+        let head = packed(&format!("{ID} HEAD\0multi_ack symref=HEAD:refs/heads/main shallow agent=git/2\n"));
+        let body = format!("{service}{head}");
+        assert_eq!(abilities(body.as_bytes()).as_deref(), Some("multi_ack shallow agent=git/2"));
+        for length in 0..body.len() {
+            assert_eq!(abilities(&body.as_bytes()[..length]), None, "{length}");
+        }
+        let told = advertisement("refs/heads/main", ID, "multi_ack shallow agent=git/2");
+        assert_eq!(parse_http_advertisement(&told).as_deref(), Some(&[found("refs/heads/main")][..]));
+        assert_eq!(abilities(&told).as_deref(), Some("multi_ack shallow agent=git/2"));
+        assert_eq!(abilities(format!("{service}0000").as_bytes()), None);
+        assert_eq!(abilities(b"<html>not found</html>"), None);
     }
 
     #[test]

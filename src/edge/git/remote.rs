@@ -5,11 +5,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use git2::Oid;
+use git2::{Oid, Repository};
 
 use super::ancestry::{Relation, relate};
 use super::exchange::{Exchange, Server};
 use super::listing::{self, ADVERTISEMENT_BYTES_MAX, Protocol};
+use super::refs;
 use super::resolve::{self, Target};
 use super::snapshot::Snapshots;
 use super::store::{FETCHED, Failure, Store};
@@ -28,6 +29,8 @@ pub(super) struct Remote {
     server: Server,
     store: Store,
     protocol: Option<Protocol>,
+    /// What the server said that it can do when it was last asked for all its refs.
+    abilities: Option<String>,
     reference: Reference,
     verify_keys: Option<PathBuf>,
 }
@@ -35,7 +38,7 @@ pub(super) struct Remote {
 impl Remote {
     /// Prepares polls; nothing is sent or written yet.
     pub(super) fn new(server: Server, store: Store, reference: Reference, verify_keys: Option<PathBuf>) -> Self {
-        Self { server, store, protocol: None, reference, verify_keys }
+        Self { server, store, protocol: None, abilities: None, reference, verify_keys }
     }
 
     /// The folder to read blobs from.
@@ -104,7 +107,7 @@ impl Remote {
                 (repository, target.commit)
             }
             // When the ref moved since it was asked for, this is where it leads now.
-            None => self.store.fetch(exchange, &target.want, 1)?,
+            None => self.fetch(exchange, target, 1)?,
         };
         let mut steps = DEEPEN_STEPS.iter();
         let ancestry = loop {
@@ -116,7 +119,7 @@ impl Remote {
                 Relation::Descends => break Ancestry::Descends,
                 Relation::Stranger => break Ancestry::Diverged,
                 Relation::Unknown => match steps.next() {
-                    Some(depth) => (repository, head) = self.store.fetch(exchange, &target.want, *depth)?,
+                    Some(depth) => (repository, head) = self.fetch(exchange, target, *depth)?,
                     None => break Ancestry::Diverged,
                 },
             }
@@ -124,6 +127,18 @@ impl Remote {
         let target = Target { commit: head, ..target.clone() };
         let trusted = trust::check(self.verify_keys.as_deref(), &repository, FETCHED, &target)?;
         snapshots.make(&repository, &target, trusted, known, ancestry)
+    }
+
+    /// Fetches what the target wants. libgit2 would have the server list all its refs each time, and a server may have a
+    /// hundred thousand: it is told of the one that was just asked for, as soon as it is known what the server can do.
+    fn fetch(&mut self, exchange: &Arc<Exchange>, target: &Target, depth: i32) -> Result<(Repository, Oid), Failure> {
+        // Taken: after a failure the server is asked.
+        let abilities = self.abilities.take().filter(|_| target.tip.is_some());
+        let told = abilities.as_ref().zip(target.tip.as_ref());
+        exchange.greet(told.map(|(abilities, tip)| refs::advertisement(&target.want, tip, abilities)));
+        let fetched = self.store.fetch(exchange, &target.want, depth)?;
+        self.abilities = abilities.or_else(|| exchange.abilities().cloned());
+        Ok(fetched)
     }
 
     /// Asks the server what the reference stands for, as cheaply as it lets us.
@@ -144,7 +159,8 @@ impl Remote {
         {
             // What `HEAD` names is asked for by its own name: it may name another one next time.
             let named = found.target.as_deref().filter(|_| self.reference == Reference::Default);
-            return Ok(Target::new(&self.reference, named.unwrap_or(&chosen), resolve::commit_of(found)?));
+            let target = Target::new(&self.reference, named.unwrap_or(&chosen), resolve::commit_of(found)?);
+            return Ok(Target { tip: Some(found.id.clone()), ..target });
         }
         // Only now is it worth asking what there is instead.
         let others = match listed.is_all {

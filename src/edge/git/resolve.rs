@@ -17,6 +17,8 @@ pub(super) struct Target {
     pub(super) want: String,
     /// The commit.
     pub(super) commit: Oid,
+    /// What the ref itself points at, where the server has told: the commit, or an annotated tag.
+    pub(super) tip: Option<String>,
 }
 
 impl Target {
@@ -27,7 +29,7 @@ impl Target {
             Reference::Branch(_) | Reference::Tag(_) | Reference::Commit(_) => reference.to_string(),
             Reference::Range(_) => format!("{reference} ({})", chosen.strip_prefix("refs/tags/").unwrap_or(chosen)),
         };
-        Self { shown, want: chosen.to_owned(), commit }
+        Self { shown, want: chosen.to_owned(), commit, tip: None }
     }
 
     /// The target of a reference that is a commit already.

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::exchange::{Exchange, Wire};
 use super::http::{self, Answer, Call};
-use super::ssh;
+use super::{refs, ssh};
 use crate::world::SourceError;
 
 /// The URL of every remote of ours.
@@ -21,6 +21,9 @@ pub(super) const URL: &str = "tidegate://repository";
 
 /// A request is a list of wants and haves: libgit2 stops after 256 haves of 50 bytes each per round, but repeats them.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// What a server can do is said in its first line, of at most 65,520 bytes.
+const ABILITIES_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
     static EXCHANGE: RefCell<Option<Arc<Exchange>>> = const { RefCell::new(None) };
@@ -65,10 +68,13 @@ impl SmartSubtransport for Subtransport {
     fn action(&self, _url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
         let exchange = Arc::clone(&self.exchange);
         let (session, state) = match (action, &self.exchange.wire) {
-            (Service::UploadPackLs, Wire::Http(session)) => {
-                let call = Call { path: "/info/refs?service=git-upload-pack", body: None, is_v2: false };
-                (session, State::Ready(call))
-            }
+            (Service::UploadPackLs, Wire::Http(session)) => match exchange.greeting() {
+                Some(greeting) => (session, State::Told(greeting)),
+                None => {
+                    let call = Call { path: "/info/refs?service=git-upload-pack", body: None, is_v2: false };
+                    (session, State::Ready(call))
+                }
+            },
             (Service::UploadPack, Wire::Http(session)) => (session, State::Writing(Vec::new())),
             // libgit2 asks for it once and goes on with it.
             (Service::UploadPackLs | Service::UploadPack, Wire::Ssh(session)) => match session.run(false) {
@@ -85,7 +91,8 @@ impl SmartSubtransport for Subtransport {
                 return Err(git2::Error::from_str("this transport only reads"));
             }
         };
-        Ok(Box::new(Stream { exchange, session: Arc::clone(session), state }))
+        let start = matches!(action, Service::UploadPackLs).then(Vec::new);
+        Ok(Box::new(Stream { exchange, session: Arc::clone(session), state, start }))
     }
 
     fn close(&self) -> Result<(), git2::Error> {
@@ -149,13 +156,20 @@ struct Stream {
     exchange: Arc<Exchange>,
     session: Arc<http::Session>,
     state: State,
+    /// How an advertisement began, until it has told what the server can do.
+    start: Option<Vec<u8>>,
 }
 
 /// A request goes out when its answer is first read: only then is it whole.
 enum State {
     Writing(Vec<u8>),
     Ready(Call),
-    Reading { body: Incoming, rest: Bytes },
+    /// The answer is known without asking.
+    Told(Bytes),
+    Reading {
+        body: Incoming,
+        rest: Bytes,
+    },
     Ended,
 }
 
@@ -174,9 +188,22 @@ impl Stream {
                 Some(rest) => State::Reading { body, rest },
                 None => State::Ended,
             },
-            state @ (State::Reading { .. } | State::Ended) => state,
+            state @ (State::Told(_) | State::Reading { .. } | State::Ended) => state,
         };
         Ok(())
+    }
+
+    /// Looks at what comes for what the server can do.
+    fn note(&mut self, part: &[u8]) {
+        let Some(start) = &mut self.start else { return };
+        start.extend_from_slice(part);
+        let abilities = refs::abilities(start);
+        if abilities.is_some() || start.len() > ABILITIES_BYTES_MAX {
+            self.start = None;
+        }
+        if let Some(abilities) = abilities {
+            self.exchange.learn(abilities);
+        }
     }
 }
 
@@ -184,12 +211,13 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         loop {
             match &mut self.state {
-                State::Reading { rest, .. } if !rest.is_empty() => {
+                State::Told(rest) | State::Reading { rest, .. } if !rest.is_empty() => {
                     let length = rest.len().min(buffer.len());
                     rest.copy_to_slice(&mut buffer[..length]);
+                    self.note(&buffer[..length]);
                     return Ok(length);
                 }
-                State::Ended => return Ok(0),
+                State::Told(_) | State::Ended => return Ok(0),
                 State::Writing(_) | State::Ready(_) | State::Reading { .. } => {
                     if let Err(error) = self.advance() {
                         return Err(failed(&self.exchange, error));
@@ -208,7 +236,7 @@ impl Write for Stream {
                 Ok(buffer.len())
             }
             State::Writing(_) => Err(std::io::Error::other("the request is too long")),
-            State::Ready(_) | State::Reading { .. } | State::Ended => {
+            State::Ready(_) | State::Told(_) | State::Reading { .. } | State::Ended => {
                 Err(std::io::Error::other("the request was already sent"))
             }
         }

@@ -61,9 +61,27 @@ async fn a_bump_says_what_changed_and_descends_without_more_history() {
     assert_eq!(files(&snapshot), fixture.listed());
     let told = fixture.git(&["diff", "--name-only", "--no-renames", &first, &second]);
     assert_eq!(snapshot.changed.unwrap(), told.lines().collect::<Vec<_>>());
+    // What the server can do is known from the first poll: it is not asked for all its refs again.
     let asked = server.take_log();
-    assert_eq!(asked[..3], [LS_REFS, ADVERTISEMENT, LS_REFS]);
-    assert!(asked.len() <= 4, "{asked:?}");
+    assert!(asked.len() <= 3 && asked.iter().all(|line| line == LS_REFS), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_failed_is_asked_anew_what_it_can_do() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture.path("served"));
+    let source = fixture.open(&server);
+    let first = moved(source.poll(None, None).await).revision.commit;
+    let second = fixture.commit("second");
+    server.behave(Manner::SpoilPack { at_percent: 50, is_cut: true });
+    assert!(source.poll(Some(&first), Some(&first)).await.is_err());
+    server.behave(Manner::Serve);
+    server.take_log();
+    assert_eq!(moved(source.poll(Some(&first), Some(&first)).await).revision.commit, second);
+    assert_eq!(server.take_log()[..2], [LS_REFS, ADVERTISEMENT]);
+    let third = fixture.commit("third");
+    assert_eq!(moved(source.poll(Some(&second), Some(&second)).await).revision.commit, third);
+    assert!(!server.take_log().iter().any(|line| line == ADVERTISEMENT));
 }
 
 #[tokio::test]
