@@ -100,19 +100,22 @@ pub(crate) fn medians(apps: usize, reports: &[Report]) -> Vec<String> {
 /// A row of the table: what it says, the goal and its number in the list of goals, the figure, its keys, decimals.
 type Row = (&'static str, &'static str, &'static str, &'static [&'static str], usize);
 
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 24] = [
     ("Raw server-side apply, objects/s", "", "raw-apply", &["per_second"], 0),
     ("First sync, s", "", "first-sync", &["seconds"], 2),
     ("First sync, fraction of the raw limit", "P1, P2: ≥ 0.85", "first-sync", &["ratio"], 2),
     ("Own writes of state per app", "P1: ≤ 3, aim 2", "first-sync", &["writes_per_app"], 2),
     ("CPU of the agent for it, s", "", "first-sync", &["cpu_s"], 2),
+    ("Peak memory of it, MiB", "", "first-sync", &["peak_mib"], 0),
     ("Commit of no app: requests", "", "no-op-commit", &["requests"], 1),
     ("Commit of no app: CPU, ms", "", "no-op-commit", &["cpu_ms"], 1),
     ("Refresh of all: requests per app", "", "refresh-all", &["requests_per_app"], 2),
     ("Refresh of all: CPU per app, ms", "", "refresh-all", &["cpu_ms_per_app"], 2),
     ("Bump, detected to applied, p50 / p99 ms", "P3: ≤ 150", "bump", &["detected_p50_ms", "detected_p99_ms"], 0),
+    ("of it from read to applied, p50 / p99 ms", "", "bump", &["read_p50_ms", "read_p99_ms"], 0),
     ("Bump, push to applied by webhook, p50 / p99 ms", "P3: ≤ 500", "bump", &["p50_ms", "p99_ms"], 0),
     ("Bump, push to applied by polling, p50 / p99 ms", "P3: ≤ 5500", "bump-polled", &["p50_ms", "p99_ms"], 0),
+    ("CPU of the agent per bump, ms", "", "bump", &["cpu_ms"], 0),
     ("Idle: API requests/min", "P4: ≤ 25", "idle", &["requests_per_min"], 0),
     ("Idle: CPU, mCPU", "P4: ≤ 5", "idle", &["mcpu"], 1),
     ("Idle: Git requests/min (polls/min)", "P4: one per poll", "idle", &["git_per_min", "polls_per_min"], 0),
