@@ -31,7 +31,7 @@ impl Server {
         };
         Ok(Arc::new(Exchange {
             wire,
-            greeting: Mutex::default(),
+            foretold: Mutex::default(),
             abilities: OnceLock::new(),
             failure: OnceLock::new(),
         }))
@@ -46,25 +46,34 @@ pub(super) enum Wire {
     Ssh(Arc<ssh::Session>),
 }
 
+/// What a server would answer in a fetch of one ref.
+#[derive(Clone)]
+pub(super) struct Foretold {
+    /// To what refs there are, and what it can do.
+    pub(super) advertisement: Bytes,
+    /// To which commits of a history of one commit lack their parents.
+    pub(super) shallow: Bytes,
+}
+
 /// The exchange of one poll.
 pub(super) struct Exchange {
     /// How bytes come and go.
     pub(super) wire: Wire,
-    /// What libgit2 is told when it asks a server behind a URL for all its refs, so that it need not be asked.
-    greeting: Mutex<Option<Bytes>>,
+    /// Answers of a server behind a URL that are known, so that it need not be asked.
+    foretold: Mutex<Option<Foretold>>,
     abilities: OnceLock<String>,
     failure: OnceLock<SourceError>,
 }
 
 impl Exchange {
-    /// Says what libgit2 is told from now on when it asks for all refs: nothing is, and the server is asked.
-    pub(super) fn greet(&self, greeting: Option<Vec<u8>>) {
-        *self.greeting.lock().unwrap_or_else(PoisonError::into_inner) = greeting.map(Bytes::from);
+    /// Says what libgit2 is told from now on without asking: nothing is, and the server is asked.
+    pub(super) fn foretell(&self, foretold: Option<Foretold>) {
+        *self.foretold.lock().unwrap_or_else(PoisonError::into_inner) = foretold;
     }
 
     /// What libgit2 is told.
-    pub(super) fn greeting(&self) -> Option<Bytes> {
-        self.greeting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn foretold(&self) -> Option<Foretold> {
+        self.foretold.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps what the server said that it can do.

@@ -101,6 +101,19 @@ pub(super) fn advertisement(name: &str, id: &str, abilities: &str) -> Vec<u8> {
     body
 }
 
+/// Whether a request asks only which commits lack their parents in a history of one commit. libgit2 asks that before it says
+/// what it has and wants the objects.
+pub(super) fn asks_what_is_shallow(body: &[u8]) -> bool {
+    body.ends_with(b"000ddeepen 1\n0000")
+}
+
+/// The answer to it: the commit at the tip does, if it has any.
+pub(super) fn shallow(commit: &str) -> Vec<u8> {
+    let mut body = packed(&format!("shallow {commit}")).into_bytes();
+    body.extend_from_slice(END);
+    body
+}
+
 /// Whether a server that greets like this lists refs on request; `None` when it speaks the first version.
 pub(super) fn speaks_ls_refs(greeting: &[u8]) -> Option<bool> {
     let mut lines = list(greeting).flatten().map(|line| line.strip_suffix(b"\n").unwrap_or(line));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use git2::{Oid, Repository};
 
 use super::ancestry::{Relation, relate};
-use super::exchange::{Exchange, Server};
+use super::exchange::{Exchange, Foretold, Server};
 use super::listing::{self, ADVERTISEMENT_BYTES_MAX, Protocol};
 use super::refs;
 use super::resolve::{self, Target};
@@ -130,12 +130,16 @@ impl Remote {
     }
 
     /// Fetches what the target wants. libgit2 would have the server list all its refs each time, and a server may have a
-    /// hundred thousand: it is told of the one that was just asked for, as soon as it is known what the server can do.
+    /// hundred thousand, and then ask what is shallow. It is told both of the ref that was just asked for, as soon as it is
+    /// known what the server can do: of four requests for a bump two are left.
     fn fetch(&mut self, exchange: &Arc<Exchange>, target: &Target, depth: i32) -> Result<(Repository, Oid), Failure> {
         // Taken: after a failure the server is asked.
         let abilities = self.abilities.take().filter(|_| target.tip.is_some());
-        let told = abilities.as_ref().zip(target.tip.as_ref());
-        exchange.greet(told.map(|(abilities, tip)| refs::advertisement(&target.want, tip, abilities)));
+        let known = abilities.as_ref().zip(target.tip.as_ref());
+        exchange.foretell(known.map(|(abilities, tip)| Foretold {
+            advertisement: refs::advertisement(&target.want, tip, abilities).into(),
+            shallow: refs::shallow(&target.commit.to_string()).into(),
+        }));
         let fetched = self.store.fetch(exchange, &target.want, depth)?;
         self.abilities = abilities.or_else(|| exchange.abilities().cloned());
         Ok(fetched)

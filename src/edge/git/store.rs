@@ -28,6 +28,9 @@ use crate::world::SourceError;
 /// Packs are opened and searched one after the other: twice as many cost less than a request.
 pub(super) const PACKS_MAX: usize = 16;
 
+/// Git's own file of the commits whose parents were left out.
+const SHALLOW: &str = "shallow";
+
 /// Our own file in a clone: the name of a pack that holds all files and folders of some commit.
 const BASE: &str = "base";
 
@@ -111,7 +114,17 @@ impl Store {
         self.number = self.numbers().into_iter().max().unwrap_or(0);
         self.remove_all_but(&[self.number]);
         self.remove_unfinished_packs();
+        self.is_broken |= !self.marks_are_commits();
         Ok(())
+    }
+
+    /// Whether what the clone says to be shallow are commits. A ref that led to something else was marked as one when a
+    /// process was killed while it fetched it, and a server sends nothing to a clone that says so.
+    fn marks_are_commits(&self) -> bool {
+        let Ok(Some(repository)) = self.open() else { return true };
+        let marks = std::fs::read_to_string(repository.path().join(SHALLOW)).unwrap_or_default();
+        let mut marks = marks.lines().map(Oid::from_str);
+        marks.all(|mark| mark.is_ok_and(|mark| repository.find_commit(mark).is_ok()))
     }
 
     /// The folder of the clone in use.
@@ -173,8 +186,7 @@ impl Store {
         self.replace(|fresh| {
             pack(&old, fresh, head)?;
             if ancestry::raw_parents(old.find_commit(head)?.raw_header_bytes()).next().is_some() {
-                // Git's own mark of a commit whose parents were left out.
-                std::fs::write(fresh.path().join("shallow"), format!("{head}\n")).map_err(|error| stuck(&error))?;
+                std::fs::write(fresh.path().join(SHALLOW), format!("{head}\n")).map_err(|error| stuck(&error))?;
             }
             fresh.odb()?.refresh()?;
             fresh.reference(HEAD, head, true, "compact")?;
@@ -289,6 +301,10 @@ fn receive(repository: &Repository, exchange: &Arc<Exchange>, want: &str, depth:
         Ok(found) => match found.peel_to_commit() {
             Ok(commit) => commit.id(),
             Err(error) if matches!(error.code(), ErrorCode::Peel | ErrorCode::InvalidSpec) => {
+                // It was taken for one, and the clone says now that it is shallow.
+                if exchange.foretold().is_some() {
+                    return Err(Failure::Store(format!("`{want}` does not lead to a commit")));
+                }
                 return Err(SourceError::NoReference(format!("`{want}` does not lead to a commit")).into());
             }
             Err(error) => return Err(error.into()),

@@ -68,8 +68,8 @@ impl SmartSubtransport for Subtransport {
     fn action(&self, _url: &str, action: Service) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
         let exchange = Arc::clone(&self.exchange);
         let (session, state) = match (action, &self.exchange.wire) {
-            (Service::UploadPackLs, Wire::Http(session)) => match exchange.greeting() {
-                Some(greeting) => (session, State::Told(greeting)),
+            (Service::UploadPackLs, Wire::Http(session)) => match exchange.foretold() {
+                Some(foretold) => (session, State::Told(foretold.advertisement)),
                 None => {
                     let call = Call { path: "/info/refs?service=git-upload-pack", body: None, is_v2: false };
                     (session, State::Ready(call))
@@ -177,9 +177,10 @@ impl Stream {
     fn advance(&mut self) -> Result<(), SourceError> {
         let session = &self.session;
         self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Writing(body) => {
-                State::Ready(Call { path: "/git-upload-pack", body: Some(body.into()), is_v2: false })
-            }
+            State::Writing(body) => match self.exchange.foretold().filter(|_| refs::asks_what_is_shallow(&body)) {
+                Some(foretold) => State::Told(foretold.shallow),
+                None => State::Ready(Call { path: "/git-upload-pack", body: Some(body.into()), is_v2: false }),
+            },
             State::Ready(call) => match session.send(&call)? {
                 Answer::Body(body) => State::Reading { body, rest: Bytes::new() },
                 Answer::Status(status) => return Err(session.unexpected(status)),

@@ -2,6 +2,7 @@
 
 mod access;
 mod authority;
+mod clones;
 mod github;
 mod hostile;
 mod local;
