@@ -4,9 +4,10 @@
 //! differ. Folders that did not change are not entered, so that the work is proportional to the change. A tree is data
 //! from outside: names that could lead out of a folder are refused, and size, depth and number are bounded.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Odb, Oid, Repository, Tree};
 
 use super::store::Failure;
 use crate::world::{BlobId, Entry, Files, SourceError};
@@ -92,14 +93,16 @@ impl Node {
     }
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     fn compare(&mut self, prefix: &str, old: Option<Oid>, new: Option<Oid>, depth: usize) -> Result<(), Failure> {
         if depth > DEPTH_MAX {
             let text = format!("`{prefix}` lies more than {DEPTH_MAX} folders deep");
             return Err(SourceError::TooLarge(text).into());
         }
-        let mut before = self.nodes(prefix, old)?;
-        for (name, node) in self.nodes(prefix, new)? {
+        let (old, new) = (self.tree(prefix, old)?, self.tree(prefix, new)?);
+        let alike = Alike::of(old.as_ref(), new.as_ref());
+        let mut before = nodes(prefix, old.as_ref(), alike)?;
+        for (name, node) in nodes(prefix, new.as_ref(), alike)? {
             let previous = before.remove(&name);
             if previous == Some(node) {
                 continue;
@@ -124,10 +127,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The entries of a tree by name; none for no tree.
-    fn nodes(&mut self, prefix: &str, tree: Option<Oid>) -> Result<BTreeMap<String, Node>, Failure> {
-        let mut nodes = BTreeMap::new();
-        let Some(id) = tree else { return Ok(nodes) };
+    /// Opens a tree, if there is one.
+    fn tree(&mut self, prefix: &str, id: Option<Oid>) -> Result<Option<Tree<'a>>, Failure> {
+        let Some(id) = id else { return Ok(None) };
         let tree = self.repository.find_tree(id).map_err(|error| match self.odb.read_header(id) {
             Ok((_, kind)) if kind != ObjectType::Tree => {
                 SourceError::Corrupt(format!("`{prefix}` is listed as a folder and is none")).into()
@@ -139,29 +141,7 @@ impl Walk<'_> {
         if self.visited > self.limit.0.saturating_mul(2) {
             return Err(too_many(self.limit));
         }
-        for entry in &tree {
-            let kind = match (entry.filemode(), entry.kind()) {
-                (MODE_LINK, _) => Kind::Link,
-                (MODE_SUBMODULE, _) => Kind::Submodule,
-                (_, Some(ObjectType::Tree)) => Kind::Folder,
-                (_, Some(_) | None) => Kind::File,
-            };
-            let is_executable = entry.filemode() == MODE_EXECUTABLE;
-            let name = shown(entry.name_bytes());
-            let refuse = |why: &str| {
-                let path = format!("{prefix}/{name}");
-                Failure::from(SourceError::Corrupt(format!("`{}` is {why}", path.trim_start_matches('/'))))
-            };
-            if !is_harmless(entry.name_bytes()) {
-                return Err(refuse("not a name that a file may have"));
-            }
-            // Which of them is meant, readers of Git disagree about.
-            if nodes.contains_key(&name) {
-                return Err(refuse("listed twice"));
-            }
-            nodes.insert(name, Node { id: entry.id(), kind, is_executable });
-        }
-        Ok(nodes)
+        Ok(Some(tree))
     }
 
     fn remove(&mut self, path: &str) {
@@ -192,6 +172,69 @@ impl Walk<'_> {
     }
 }
 
+/// How many entries two trees begin with, and end with, that are the same in both. A folder of thousands in which one changed
+/// costs little more than that one.
+#[derive(Clone, Copy, Default)]
+struct Alike {
+    first: usize,
+    last: usize,
+}
+
+impl Alike {
+    fn of(old: Option<&Tree<'_>>, new: Option<&Tree<'_>>) -> Self {
+        let (Some(old), Some(new)) = (old, new) else { return Self::default() };
+        let shorter = old.len().min(new.len());
+        let is_same = |(one, other): (usize, usize)| {
+            let (Some(one), Some(other)) = (old.get(one), new.get(other)) else { return false };
+            one.id() == other.id() && one.filemode() == other.filemode() && one.name_bytes() == other.name_bytes()
+        };
+        let first = (0..shorter).take_while(|at| is_same((*at, *at))).count();
+        let from_end = (1..=shorter - first).map(|back| (old.len() - back, new.len() - back));
+        Self { first, last: from_end.take_while(|at| is_same(*at)).count() }
+    }
+
+    /// Whether an entry of a tree with so many is one of them.
+    fn has(self, index: usize, length: usize) -> bool {
+        index < self.first || index >= length - self.last
+    }
+}
+
+/// The entries of a tree by name, without those that are alike; none for no tree.
+fn nodes(prefix: &str, tree: Option<&Tree<'_>>, alike: Alike) -> Result<BTreeMap<String, Node>, Failure> {
+    let mut nodes = BTreeMap::new();
+    let Some(tree) = tree else { return Ok(nodes) };
+    let refuse = |name: &str, why: &str| {
+        let path = format!("{prefix}/{name}");
+        Failure::from(SourceError::Corrupt(format!("`{}` is {why}", path.trim_start_matches('/'))))
+    };
+    // Which of them is meant, readers of Git disagree about.
+    let twice = |name: &str| refuse(name, "listed twice");
+    let entries = || tree.iter().enumerate().map(|(index, entry)| (alike.has(index, tree.len()), entry));
+    for (_, entry) in entries().filter(|(is_alike, _)| !is_alike) {
+        let kind = match (entry.filemode(), entry.kind()) {
+            (MODE_LINK, _) => Kind::Link,
+            (MODE_SUBMODULE, _) => Kind::Submodule,
+            (_, Some(ObjectType::Tree)) => Kind::Folder,
+            (_, Some(_) | None) => Kind::File,
+        };
+        let is_executable = entry.filemode() == MODE_EXECUTABLE;
+        let name = shown(entry.name_bytes()).into_owned();
+        if !is_harmless(entry.name_bytes()) {
+            return Err(refuse(&name, "not a name that a file may have"));
+        }
+        if nodes.contains_key(&name) {
+            return Err(twice(&name));
+        }
+        nodes.insert(name, Node { id: entry.id(), kind, is_executable });
+    }
+    // Those that are alike were looked at when the other tree was new; among themselves they differ.
+    let mut known = entries().filter(|(is_alike, _)| *is_alike).map(|(_, entry)| entry);
+    match known.find(|entry| nodes.contains_key(&*shown(entry.name_bytes()))) {
+        Some(entry) => Err(twice(&shown(entry.name_bytes()))),
+        None => Ok(nodes),
+    }
+}
+
 /// Whether a name stays within its folder, on any system where someone may check it out.
 fn is_harmless(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..")
@@ -201,8 +244,8 @@ fn is_harmless(name: &[u8]) -> bool {
 
 /// A name as text. One that is not UTF-8 is escaped as Git itself shows it: such a file is of no use to us, but must not stop
 /// those that are.
-fn shown(name: &[u8]) -> String {
-    std::str::from_utf8(name).map_or_else(|_| name.escape_ascii().to_string(), ToOwned::to_owned)
+fn shown(name: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(name).map_or_else(|_| Cow::Owned(name.escape_ascii().to_string()), Cow::Borrowed)
 }
 
 fn join(prefix: &str, name: &str) -> Result<String, Failure> {

@@ -140,3 +140,54 @@ fn a_missing_object_makes_the_store_suspect() {
     advance(&repository, &mut files, None, tree, EntryLimit::default()).unwrap();
     assert_eq!(Arc::new(files), Arc::new(Files::from([("sub".to_owned(), Entry::Submodule)])));
 }
+
+#[test]
+fn what_two_trees_begin_and_end_with_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::init_bare(folder.path()).unwrap();
+    let blobs = [b"x", b"y", b"z"].map(|text| repository.blob(text).unwrap());
+    let dir = forge(&repository, &[("100644", b"inner", blobs[0])]);
+    let names: [&[u8]; 10] = [b"a", b"b", b"c", b"d", b"caf\xe9", b"caf\\xe9", b"e", b"f", b"g", b".git"];
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut entries: Vec<(&str, &[u8], Oid)> = Vec::new();
+    let (mut tree, mut files) = (forge(&repository, &[]), Files::new());
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..3000 {
+        let before = entries.clone();
+        for _ in 0..random.usize(1..4) {
+            let new = match random.usize(0..5) {
+                0 => ("40000", dir),
+                1 => ("100755", blobs[0]),
+                _ => ("100644", blobs[random.usize(0..3)]),
+            };
+            // In no order, and now and then twice: nobody but an attacker writes such trees.
+            let new = (new.0, names[random.usize(0..names.len())], new.1);
+            let at = random.usize(0..=entries.len());
+            match random.usize(0..4) {
+                0 | 1 if entries.iter().all(|entry| entry.1 != new.1) || random.usize(0..10) == 0 => {
+                    entries.insert(at, new);
+                }
+                2 if at < entries.len() => drop(entries.remove(at)),
+                _ => entries.iter_mut().filter(|entry| entry.1 == new.1).for_each(|entry| *entry = new),
+            }
+        }
+        let next = forge(&repository, &entries);
+        let (mut fresh, mut continued) = (Files::new(), files.clone());
+        let expected = advance(&repository, &mut fresh, None, next, EntryLimit::default());
+        let changed = advance(&repository, &mut continued, Some(tree), next, EntryLimit::default());
+        if expected.is_err() {
+            // Where several things are wrong, either may be told.
+            assert!(matches!(changed, Err(Failure::Source(SourceError::Corrupt(_)))), "{changed:?}: {entries:?}");
+            entries = before;
+            refused += 1;
+            continue;
+        }
+        assert_eq!(continued, fresh, "{entries:?}");
+        let differ = |path: &&String| files.get(*path) != fresh.get(*path);
+        let expected: Vec<_> = files.keys().chain(fresh.keys()).filter(differ).collect();
+        assert!(expected.iter().all(|path| changed.as_ref().unwrap().contains(path)), "{changed:?}");
+        (tree, files) = (next, fresh);
+        accepted += 1;
+    }
+    assert!(accepted > 500 && refused > 500, "{accepted} {refused}");
+}
