@@ -5,6 +5,7 @@
 
 mod app;
 mod contention;
+mod declaring;
 mod due;
 mod election;
 mod event;

@@ -38,18 +38,28 @@ const RETRY: Millis = Millis(500);
 
 /// Remembers a commit before anything acts on it (S6). A commit that cannot be remembered is not acted on. `proven` is
 /// the one that it was seen to descend from. Each write says what it replaces: one of an agent that led before, and that
-/// took long on its way, takes nothing back.
+/// took long on its way, takes nothing back. `last` is what our own last write left, so that it is not read each time: when
+/// somebody else wrote since, this write is refused, and it is read.
 pub(super) async fn remember<W: World>(
     context: &Context<W>,
     revision: &Revision,
     vouched: &Vouched,
     proven: Option<&str>,
+    last: &mut Option<Object>,
 ) -> Result<(), ApiError> {
     let mut tries = 0;
     loop {
-        tries += 1;
-        match write(context, revision, vouched, proven).await {
-            Ok(()) => return Ok(()),
+        let known = last.take().filter(|known| source::commit(known) != Some(&revision.commit));
+        let is_from_memory = known.is_some();
+        tries += u32::from(!is_from_memory);
+        match write(context, revision, vouched, proven, known).await {
+            Ok(written) => {
+                *last = written;
+                return Ok(());
+            }
+            Err(error) if is_from_memory => {
+                tracing::debug!(%error, "the observed commit was not remembered; looking at what stands there");
+            }
             Err(error) if (error.is_transient() || error == ApiError::AlreadyExists) && tries < TRIES_MAX => {
                 tracing::warn!(%error, "the observed commit was not remembered; trying again");
                 context.world.wait(Millis(context.world.uptime().0 + RETRY.0)).await;
@@ -59,20 +69,26 @@ pub(super) async fn remember<W: World>(
     }
 }
 
+/// Writes it, in place of what is `known` to stand there, and returns what stands there now.
 async fn write<W: World>(
     context: &Context<W>,
     revision: &Revision,
     vouched: &Vouched,
     proven: Option<&str>,
-) -> Result<(), ApiError> {
+    known: Option<Object>,
+) -> Result<Option<Object>, ApiError> {
     let key = source::key(&context.namespace);
     let mut body = source::write(&context.namespace, &context.owner, revision, vouched);
     let object = |body: Value| Object { key: key.clone(), version: "v1".to_owned(), body: body.into() };
-    let Some(known) = context.world.get(&key, "v1").await? else {
-        return context.world.create(&object(body)).await.map(drop);
+    let known = match known {
+        Some(known) => Some(known),
+        None => context.world.get(&key, "v1").await?,
+    };
+    let Some(known) = known else {
+        return context.world.create(&object(body)).await.map(Some);
     };
     match source::commit(&known) {
-        Some(commit) if commit == revision.commit && source::vouched(&known) == *vouched => return Ok(()),
+        Some(commit) if commit == revision.commit && source::vouched(&known) == *vouched => return Ok(Some(known)),
         Some(commit) if commit == revision.commit => {}
         Some(commit) if proven.is_some_and(|proven| proven != commit) => {
             return Err(ApiError::Forbidden(format!("another agent has remembered commit {commit} meanwhile")));
@@ -82,5 +98,5 @@ async fn write<W: World>(
     body["metadata"]["uid"] = known.uid().into();
     body["metadata"]["resourceVersion"] = known.resource_version().into();
     let options = ApplyOptions { is_forced: true, is_dry_run: false, manager: crate::model::marks::FIELD_MANAGER };
-    context.world.apply(&object(body), options, None).await.map(drop)
+    context.world.apply(&object(body), options, None).await.map(Some)
 }

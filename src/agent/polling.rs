@@ -209,7 +209,8 @@ async fn read_and_remember<W: World>(
     let Some(revision) = source.revision.as_ref().filter(|_| snapshot.is_some() || source.vouched != before) else {
         return Ok(());
     };
-    observed::remember(context, revision, &source.vouched, proven).await.map_err(|error| {
+    let remembered = observed::remember(context, revision, &source.vouched, proven, &mut source.remembered).await;
+    remembered.map_err(|error| {
         let short = revision.short();
         format!("commit {short} cannot be remembered in ConfigMap {SOURCE_MAP}, so nothing of it is applied: {error}")
     })

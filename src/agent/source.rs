@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::declaring::{declare, gone, names};
 use super::guard::{Vouched, guard};
 use super::rendering::{Followed, enter};
-use crate::declare::{Made, ParsedFile, Problem, assemble, is_candidate, parse_file};
-use crate::model::{AppName, AppSigners, Application, Declared, Deletion, Digest, Elsewhere, Release, Revision};
+use crate::declare::{Declarations, ParsedFile, Problem};
+use crate::model::{
+    AppName, AppSigners, Application, Declared, Deletion, Digest, Elsewhere, Object, Release, Revision,
+};
 use crate::mutants::{Mutant, is_planted};
-use crate::render::stranger;
 use crate::telemetry::Telemetry;
-use crate::world::{BlobId, Entry, Files, Kinds, Snapshot, SourceError, World};
+use crate::world::{BlobId, Files, Kinds, Snapshot, SourceError, World};
 
-/// Blobs read at once.
-const READ_BATCH: usize = 500;
 /// What a commit with more changed paths than this leaves as it is is not looked for.
 const CHANGED_MAX: usize = 200;
 /// Apps that are rendered at once: a renderer runs fewer, and takes the next without waiting for it.
@@ -37,17 +37,19 @@ pub(super) struct Source {
     pub(super) signers: Arc<AppSigners>,
     /// What guarded apps may declare under whatever head.
     pub(super) vouched: Vouched,
-    files: Arc<Files>,
+    /// What we wrote last to remember a commit by.
+    pub(super) remembered: Option<Object>,
+    pub(super) files: Arc<Files>,
     /// Whether all of what follows is of these files: the last read did not end half-way.
     is_whole: bool,
     /// The YAML files that were looked at, in which content.
-    looked_at: BTreeMap<String, BlobId>,
+    pub(super) looked_at: BTreeMap<String, BlobId>,
     /// Those among them that declare something.
-    parsed: BTreeMap<String, Arc<ParsedFile>>,
+    pub(super) parsed: BTreeMap<String, Arc<ParsedFile>>,
     /// Paths of those that cannot be looked at any more.
-    refused: Vec<String>,
-    /// Apps that were put together from several documents, to be used again.
-    made: Made,
+    pub(super) refused: Vec<String>,
+    /// What those declare together.
+    pub(super) declared: Declarations,
     /// What the API server knew at the last read.
     kinds: Option<Arc<Kinds>>,
     /// Every app that is or was declared.
@@ -137,6 +139,7 @@ pub(super) async fn read<W: World>(
     reading: &Reading<'_, W>,
     snapshot: Option<&Snapshot>,
 ) -> Result<(), SourceError> {
+    let files_before = Arc::clone(&source.files);
     if let Some(snapshot) = snapshot {
         source.files = Arc::clone(&snapshot.files);
         source.revision = Some(snapshot.revision.clone());
@@ -146,29 +149,23 @@ pub(super) async fn read<W: World>(
     let changed = snapshot.and_then(|snapshot| snapshot.changed.as_deref());
     let was_whole = std::mem::replace(&mut source.is_whole, false);
     let changed = changed.filter(|changed| was_whole && changed.len() <= CHANGED_MAX);
-    parse(source, reading, changed).await?;
+    declare(source, reading, changed, &files_before).await?;
+    drop(files_before);
     let has_same_kinds = source.kinds.as_ref().is_some_and(|kinds| Arc::ptr_eq(kinds, reading.kinds));
     source.kinds = Some(Arc::clone(reading.kinds));
     // Who signs is judged anew with each head.
     let changed = changed.filter(|_| has_same_kinds && source.signers.rules.is_empty());
-    let known = known(source, reading);
-    let paths =
-        source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.as_str());
-    let declarations = assemble(&source.parsed, &known, paths, &source.made);
-    let nameless = source.apps.keys().filter(|name| !known.contains_key(*name));
-    let names = || known.keys().chain(nameless.clone());
-    let gone: BTreeSet<AppName> = names().filter(|name| !declarations.apps.contains_key(*name)).cloned().collect();
-    let count = names().count();
-    source.made = declarations.made;
-    source.using = using(&declarations.apps, &source.using);
+    let gone: BTreeSet<AppName> = gone(source, reading).cloned().collect();
+    let count = if gone.is_empty() { 0 } else { names(source, reading).collect::<BTreeSet<_>>().len() };
+    source.using = using(&source.declared.apps, &source.using);
     let mut before: BTreeMap<_, _> = gone.iter().filter_map(|name| source.apps.remove_entry(name)).collect();
     let mut entering = Vec::new();
-    for (name, result) in declarations.apps {
-        let entered = source.apps.get(&name);
+    for (name, result) in &source.declared.apps {
+        let entered = source.apps.get(name);
         if !changed.is_some_and(|changed| entered.is_some_and(|entered| stays(entered, result.as_ref().ok(), changed)))
         {
-            before.extend(source.apps.remove_entry(&name));
-            entering.push((name, result));
+            before.extend(source.apps.remove_entry(name));
+            entering.push((name.clone(), result.clone()));
         }
     }
     let entered = match enter_all(entering, source, reading, &revision, &before).await {
@@ -200,14 +197,6 @@ pub(super) async fn read<W: World>(
     source.changed = touched;
     source.is_whole = true;
     Ok(())
-}
-
-/// Every app that is or was declared, with the file that declared it last.
-fn known<'a, W>(source: &'a Source, reading: &Reading<'a, W>) -> BTreeMap<AppName, &'a str> {
-    let stored = reading.known.iter().map(|(name, (file, _))| (name, file.as_str()));
-    let entered = source.apps.iter().filter_map(|(name, entered)| Some((name, application(&entered.declared)?)));
-    let declared = entered.chain(source.pending.iter()).map(|(name, one)| (name, one.declared_in.as_str()));
-    stored.chain(declared).map(|(name, file)| (name.clone(), file)).collect()
 }
 
 /// Whether a commit that changes these paths leaves an app as it is: its declaration is the same, and it renders from
@@ -271,88 +260,7 @@ fn using<P>(
     declared.iter().filter_map(last).collect()
 }
 
-/// Parses the declaration files whose blob changed: among `changed`, when it is known that no other did.
-async fn parse<W: World>(
-    source: &mut Source,
-    reading: &Reading<'_, W>,
-    changed: Option<&[String]>,
-) -> Result<(), SourceError> {
-    for path in std::mem::take(&mut source.refused) {
-        source.parsed.remove(&path);
-    }
-    let all;
-    let paths = match changed {
-        Some(changed) => changed,
-        None => {
-            let known = source.looked_at.keys().chain(source.parsed.keys());
-            let paths: BTreeSet<&String> = source.files.keys().chain(known).collect();
-            all = paths.into_iter().cloned().collect::<Vec<_>>();
-            &all
-        }
-    };
-    let prefix = if reading.path.is_empty() { String::new() } else { format!("{}/", reading.path) };
-    let mut wanted: Vec<(&String, BlobId)> = Vec::new();
-    for path in paths {
-        let is_yaml = path.ends_with(".yaml") || path.ends_with(".yml");
-        let Some(Entry::File { blob, .. }) = source.files.get(path).filter(|_| is_yaml && path.starts_with(&prefix))
-        else {
-            source.looked_at.remove(path);
-            source.parsed.remove(path);
-            continue;
-        };
-        if source.looked_at.get(path) != Some(blob) {
-            source.looked_at.remove(path);
-            // A file that declared apps stays a declaration, whatever became of its text.
-            if let Some(parsed) = source.parsed.get_mut(path) {
-                *parsed = Arc::new(parse_file(path, b""));
-            }
-            wanted.push((path, blob.clone()));
-        }
-    }
-    let declaring: BTreeSet<&str> = reading.known.values().map(|(file, _)| file.as_str()).collect();
-    for batch in wanted.chunks(READ_BATCH) {
-        let blobs: Vec<BlobId> = batch.iter().map(|(_, blob)| blob.clone()).collect();
-        let texts = match reading.world.read(None, &blobs).await {
-            Ok(texts) => texts,
-            Err(SourceError::TooLarge(_)) => read_one_by_one(reading.world, &blobs).await?,
-            Err(error) => return Err(error),
-        };
-        for ((path, blob), text) in batch.iter().zip(texts) {
-            let was_declaring = source.parsed.contains_key(*path) || declaring.contains(path.as_str());
-            if was_declaring || is_candidate(&text) {
-                source.parsed.insert((*path).clone(), Arc::new(parse_file(path, &text)));
-            }
-            source.looked_at.insert((*path).clone(), blob.clone());
-        }
-    }
-    if source.files.values().all(|entry| matches!(entry, Entry::File { .. })) {
-        return Ok(());
-    }
-    for path in declaring {
-        if let Some(place) = stranger(path, &source.files) {
-            let message = format!("{place} is a symbolic link or a submodule now, and these are not followed");
-            let refused = ParsedFile::refused(path, &message, "put the file itself here");
-            source.parsed.insert(path.to_owned(), Arc::new(refused));
-            source.refused.push(path.to_owned());
-        }
-    }
-    Ok(())
-}
-
-/// One file is too large: the others are read all the same, and that one is refused by the parser's own limit.
-async fn read_one_by_one<W: World>(world: &W, blobs: &[BlobId]) -> Result<Vec<Vec<u8>>, SourceError> {
-    let mut texts = Vec::new();
-    for blob in blobs {
-        texts.push(match world.read(None, std::slice::from_ref(blob)).await {
-            Ok(mut one) => one.pop().unwrap_or_default(),
-            Err(SourceError::TooLarge(_)) => vec![b' '; crate::declare::FILE_BYTES_MAX + 1],
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(texts)
-}
-
-fn application(declared: &Declared) -> Option<&Arc<Application>> {
+pub(super) fn application(declared: &Declared) -> Option<&Arc<Application>> {
     match declared {
         Declared::Ready { application, .. } => Some(application),
         Declared::Broken { last, .. } => last.as_ref(),

@@ -32,6 +32,8 @@ pub struct Declarations {
     pub policies: BTreeMap<String, Arc<Policy>>,
     /// Applications that are whole by more than their own document: they have a base, or a set made them.
     pub made: Made,
+    /// Whether a set makes Applications for folders, so that the paths of the commit count.
+    pub(super) wants_paths: bool,
 }
 
 impl Declarations {
@@ -117,7 +119,8 @@ pub fn assemble<'a>(
     let policies = resolve_policies(files, &mut problems);
     problems.sort();
     problems.dedup();
-    Declarations { apps, problems, plans, policies, made }
+    let wants_paths = files.values().any(|file| file.wants_paths());
+    Declarations { apps, problems, plans, policies, made, wants_paths }
 }
 
 /// Takes an Application and its base up as one; gives it back when something is wrong.
@@ -235,12 +238,7 @@ fn resolve_app(
         PlanChoice::Inline => Ok(Arc::clone(&read.application)),
         PlanChoice::Named { name, at } => match resolve_plan(app, name, *at, plans) {
             Ok(plan) => {
-                let make = || {
-                    let application = Application { plan: Arc::clone(plan), ..Application::clone(&read.application) };
-                    let (read, plan) = (Arc::clone(read), Arc::clone(plan));
-                    Planned { read, plan, application: Arc::new(application) }
-                };
-                let now = before.planned(&app.name, read, plan).cloned().unwrap_or_else(make);
+                let now = before.planned(&app.name, read, plan);
                 let application = Arc::clone(&now.application);
                 planned.insert(app.name.clone(), now);
                 Ok(application)

@@ -45,6 +45,9 @@ fn circles<'a>(declared: &Declared<'a>) -> BTreeMap<&'a AppName, Vec<&'a AppName
     for (name, declarations) in declared {
         for app in declarations {
             let Ok(read) = &app.read else { continue };
+            if read.application.depends_on.is_empty() {
+                continue;
+            }
             waits.entry(name).or_default().extend(read.application.depends_on.iter().map(|dependency| &dependency.app));
         }
     }

@@ -120,6 +120,15 @@ impl ParsedFile {
         !self.sets.is_empty()
     }
 
+    /// Whether all that it declares are good Applications that are whole by themselves.
+    pub(super) fn is_plain(&self) -> bool {
+        let Self { apps, overlays, bases, sets, versions, plans, policies, problems, unclear, hides_names } = self;
+        let has_names = !overlays.is_empty() || !bases.is_empty() || !sets.is_empty() || !versions.is_empty();
+        let has_rules = !plans.is_empty() || !policies.is_empty();
+        let is_clear = problems.is_empty() && unclear.is_empty() && !hides_names;
+        is_clear && !has_names && !has_rules && apps.iter().all(|app| app.read.is_ok())
+    }
+
     /// How many plans it declares, good or bad.
     #[must_use]
     pub const fn plan_count(&self) -> usize {

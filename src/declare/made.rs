@@ -97,14 +97,26 @@ impl Made {
         self.apps.insert(key, remembered);
     }
 
-    /// The Application of last time with its plan, when both are the same.
-    pub(super) fn planned(&self, name: &AppName, read: &Arc<Read>, plan: &Arc<WavePlan>) -> Option<&Planned> {
-        let known = self.planned.get(name)?;
-        (Arc::ptr_eq(&known.read, read) && Arc::ptr_eq(&known.plan, plan)).then_some(known)
+    /// An Application with its plan: the one of last time, when both are the same.
+    pub(super) fn planned(&self, name: &AppName, read: &Arc<Read>, plan: &Arc<WavePlan>) -> Planned {
+        let is_same = |known: &&Planned| Arc::ptr_eq(&known.read, read) && Arc::ptr_eq(&known.plan, plan);
+        self.planned.get(name).filter(is_same).cloned().unwrap_or_else(|| {
+            let application = Application { plan: Arc::clone(plan), ..Application::clone(&read.application) };
+            let (read, plan) = (Arc::clone(read), Arc::clone(plan));
+            Planned { read, plan, application: Arc::new(application) }
+        })
     }
 
     /// Remembers which Application has which plan.
     pub(super) fn plan(&mut self, planned: BTreeMap<AppName, Planned>) {
         self.planned = planned;
+    }
+
+    /// Remembers it of one Application.
+    pub(super) fn plan_one(&mut self, name: &AppName, planned: Option<Planned>) {
+        match planned {
+            Some(planned) => drop(self.planned.insert(name.clone(), planned)),
+            None => drop(self.planned.remove(name)),
+        }
     }
 }

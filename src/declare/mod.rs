@@ -7,10 +7,11 @@
 //! Reading order: [`parse_file`] turns one file into a [`ParsedFile`] (`tree` reads YAML with positions, `shape` says
 //! which fields there are, `read` reads them, `application` and `plan` know what they mean); [`assemble()`] puts the files
 //! together: `inherit` merges an Application with its base, `expand` makes those of sets, `made` remembers both from commit to
-//! commit, `edit` puts another version into a file's text. `shape` is also what [`schemas`] is made of, so that the schema cannot disagree with the parser.
+//! commit, `amend` takes an edit of one Application up without looking at the others, `edit` puts another version into a file's text. `shape` is also what [`schemas`] is made of, so that the schema cannot disagree with the parser.
 //!
 //! One bad file holds back only the apps that it declares.
 
+mod amend;
 mod application;
 mod assemble;
 mod built_in;
@@ -39,6 +40,7 @@ mod tests;
 mod tree;
 mod version;
 
+pub use amend::Edited;
 pub use assemble::{Declarations, assemble};
 pub use built_in::built_in_plans;
 pub use edit::{CannotEdit, with_value};

@@ -1,12 +1,15 @@
 //! What the whole stage promises: places of problems, one bad file, and the schema.
 
+mod amend;
 mod assembled;
 mod made;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Declarations, Made, ParsedFile, Problem, assemble, built_in_plans, is_candidate, parse_file, schemas};
+use super::{
+    Declarations, Edited, Made, ParsedFile, Problem, assemble, built_in_plans, is_candidate, parse_file, schemas,
+};
 use crate::expression::Expression;
 use crate::model::{
     AppName, Application, Capacity, Deletion, Millis, NoDataRule, OnFailure, PausePolicy, Replicas, RollbackPolicy,
