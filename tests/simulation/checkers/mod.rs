@@ -129,7 +129,7 @@ impl Checkers {
             requests: requests::Requests,
             rollouts: rollouts::Rollouts::default(),
             delivery: delivery::Delivery::default(),
-            ownership: ownership::Ownership,
+            ownership: ownership::Ownership::default(),
             holders: holders::Holders::default(),
             violations: Vec::new(),
             writes: Vec::new(),

@@ -1,15 +1,23 @@
 //! S7 and S8: an agent deletes only what it applied, what its declaration or a failed Release no longer has, and never
 //! what merely bears its labels.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidegate::model::ObjectKey;
+
 use super::{Found, Moment};
 use crate::simulation::declared::{SPACE, has_extra};
-use crate::simulation::read::text;
+use crate::simulation::read::{position, rollout, text};
 use crate::simulation::story::Step;
 use crate::simulation::world::bystander_key;
 
-/// Remembers nothing but what the record said before each deletion.
+/// Remembers what the record said when something was made.
 #[derive(Debug, Default)]
-pub(crate) struct Ownership;
+pub(crate) struct Ownership {
+    /// What a rollout brought to workloads that were adopted without it, and which one it was.
+    brought: BTreeMap<ObjectKey, String>,
+}
 
 impl Ownership {
     pub(crate) fn see(&mut self, moment: &Moment<'_>) -> Found {
@@ -17,7 +25,21 @@ impl Ownership {
         if commit.key == bystander_key() && commit.before.is_some() && moment.is_ours() {
             return vec![("S8", "an object that only bears our labels was written or deleted".to_owned())];
         }
-        if !moment.is_ours() || commit.key.namespace != SPACE || commit.after.is_some() {
+        if !moment.is_ours() || commit.key.namespace != SPACE {
+            return Vec::new();
+        }
+        let adopted_for = moment.standing.application().map(target_over_adopted).unwrap_or_default();
+        if commit.before.is_none() {
+            self.brought.insert(commit.key.clone(), adopted_for.to_owned());
+        }
+        if commit.after.is_some() {
+            return Vec::new();
+        }
+        let is_brought = !adopted_for.is_empty() && self.brought.get(&commit.key).is_some_and(|it| it == adopted_for);
+        let is_turning_back =
+            moment.standing.application().and_then(rollout).is_some_and(|rollout| position(rollout) == "reverting");
+        if is_brought && is_turning_back {
+            // It did not stand when the workloads were adopted, whoever had deleted it, and the Release that brought it failed.
             return Vec::new();
         }
         if commit.key.kind.kind != "ConfigMap" || commit.key.name != "web-extra" {
@@ -43,5 +65,13 @@ impl Ownership {
         } else {
             vec![("S7", format!("{} was deleted; Stable is {stable}, Target `{target}`", commit.key))]
         }
+    }
+}
+
+/// What is rolled out over workloads that were adopted; empty when they were not, or nothing is.
+fn target_over_adopted(application: &Value) -> &str {
+    match text(application, "/record/stable/version") {
+        "adopted" => text(application, "/record/rollout/target/digest"),
+        _ => "",
     }
 }
