@@ -14,25 +14,28 @@ use crate::world::{BlobId, Entry, Files, SourceError, World};
 /// Blobs read at once.
 const READ_BATCH: usize = 500;
 
-/// Reads what is declared. `changed` are the paths that differ from `files_before`, when all the rest was read.
+/// Reads what is declared, and returns which apps are not any more. `changed` are the paths that differ from `files_before`,
+/// when all the rest was read.
 pub(super) async fn declare<W: World>(
     source: &mut Source,
     reading: &Reading<'_, W>,
     changed: Option<&[String]>,
     files_before: &Files,
-) -> Result<(), SourceError> {
+) -> Result<BTreeSet<AppName>, SourceError> {
     let parsed_before: Vec<_> =
         changed.unwrap_or_default().iter().map(|path| source.parsed.get(path).cloned()).collect();
     parse(source, reading, changed).await?;
-    let is_amended = changed.is_some_and(|changed| amend(source, changed, parsed_before, files_before));
     // That an app is gone is found out from everything alone.
-    if !is_amended || gone(source, reading).next().is_some() {
-        let known = known(source, reading);
-        let files = source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
-        let paths = files.map(|(path, _)| path.as_str());
-        source.declared = assemble(&source.parsed, &known, paths, &source.declared.made);
+    if changed.is_some_and(|changed| amend(source, changed, parsed_before, files_before))
+        && gone(source, reading).next().is_none()
+    {
+        return Ok(BTreeSet::new());
     }
-    Ok(())
+    let known = known(source, reading);
+    let files = source.files.iter().filter(|(_, entry)| matches!(entry, Entry::File { .. }));
+    let paths = files.map(|(path, _)| path.as_str());
+    source.declared = assemble(&source.parsed, &known, paths, &source.declared.made);
+    Ok(gone(source, reading).cloned().collect())
 }
 
 /// Takes up what was edited, when nothing else can be another because of it.
@@ -58,10 +61,7 @@ pub(super) fn names<'a, W>(
 }
 
 /// Those that are not declared any more.
-pub(super) fn gone<'a, W>(
-    source: &'a Source,
-    reading: &Reading<'a, W>,
-) -> impl Iterator<Item = &'a AppName> + use<'a, W> {
+fn gone<'a, W>(source: &'a Source, reading: &Reading<'a, W>) -> impl Iterator<Item = &'a AppName> + use<'a, W> {
     names(source, reading).filter(|name| !source.declared.apps.contains_key(*name))
 }
 

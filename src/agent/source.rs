@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::declaring::{declare, gone, names};
+use super::declaring::{declare, names};
 use super::guard::{Vouched, guard};
 use super::rendering::{Followed, enter};
 use crate::declare::{Declarations, ParsedFile, Problem};
@@ -149,13 +149,12 @@ pub(super) async fn read<W: World>(
     let changed = snapshot.and_then(|snapshot| snapshot.changed.as_deref());
     let was_whole = std::mem::replace(&mut source.is_whole, false);
     let changed = changed.filter(|changed| was_whole && changed.len() <= CHANGED_MAX);
-    declare(source, reading, changed, &files_before).await?;
+    let gone = declare(source, reading, changed, &files_before).await?;
     drop(files_before);
     let has_same_kinds = source.kinds.as_ref().is_some_and(|kinds| Arc::ptr_eq(kinds, reading.kinds));
     source.kinds = Some(Arc::clone(reading.kinds));
     // Who signs is judged anew with each head.
     let changed = changed.filter(|_| has_same_kinds && source.signers.rules.is_empty());
-    let gone: BTreeSet<AppName> = gone(source, reading).cloned().collect();
     let count = if gone.is_empty() { 0 } else { names(source, reading).collect::<BTreeSet<_>>().len() };
     source.using = using(&source.declared.apps, &source.using);
     let mut before: BTreeMap<_, _> = gone.iter().filter_map(|name| source.apps.remove_entry(name)).collect();

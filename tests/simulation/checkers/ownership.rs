@@ -15,8 +15,8 @@ use crate::simulation::world::bystander_key;
 /// Remembers what the record said when something was made.
 #[derive(Debug, Default)]
 pub(crate) struct Ownership {
-    /// What a rollout brought to workloads that were adopted without it, and which one it was.
-    brought: BTreeMap<ObjectKey, String>,
+    /// Whether a rollout of this digest brought something to workloads that were adopted without it, as far as it touched it.
+    brought: BTreeMap<(ObjectKey, String), bool>,
 }
 
 impl Ownership {
@@ -25,17 +25,19 @@ impl Ownership {
         if commit.key == bystander_key() && commit.before.is_some() && moment.is_ours() {
             return vec![("S8", "an object that only bears our labels was written or deleted".to_owned())];
         }
-        if !moment.is_ours() || commit.key.namespace != SPACE {
+        if commit.key.namespace != SPACE {
             return Vec::new();
         }
         let adopted_for = moment.standing.application().map(target_over_adopted).unwrap_or_default();
-        if commit.before.is_none() {
-            self.brought.insert(commit.key.clone(), adopted_for.to_owned());
+        // What somebody deletes in a rollout stood before it, and is not brought by who makes it anew.
+        if !adopted_for.is_empty() && (commit.before.is_none() || (commit.after.is_none() && !moment.is_ours())) {
+            let brought = self.brought.entry((commit.key.clone(), adopted_for.to_owned()));
+            brought.or_insert(commit.before.is_none() && moment.is_ours());
         }
-        if commit.after.is_some() {
+        if !moment.is_ours() || commit.after.is_some() {
             return Vec::new();
         }
-        let is_brought = !adopted_for.is_empty() && self.brought.get(&commit.key).is_some_and(|it| it == adopted_for);
+        let is_brought = self.brought.get(&(commit.key.clone(), adopted_for.to_owned())) == Some(&true);
         let is_turning_back =
             moment.standing.application().and_then(rollout).is_some_and(|rollout| position(rollout) == "reverting");
         if is_brought && is_turning_back {

@@ -5,7 +5,17 @@ use super::{Fixture, GitSettings, GitSource, blob, files, moved};
 use crate::edge::git::store::PACKS_MAX;
 use crate::edge::git::sweep;
 use crate::model::Reference;
-use crate::world::{Ancestry, Polled};
+use crate::world::{Ancestry, Polled, Snapshot};
+
+/// Polls until the source before it, whose thread ends on its own time, lets go of the store.
+async fn moved_once_alone(source: &GitSource, known: Option<&str>) -> Snapshot {
+    loop {
+        match source.poll(known, known).await {
+            Err(error) if error.to_string().contains("another agent") => {}
+            polled => return moved(polled),
+        }
+    }
+}
 
 #[tokio::test]
 async fn the_number_of_packs_is_bounded() {
@@ -123,13 +133,7 @@ async fn a_restart_uses_the_clone_and_removes_what_was_left_unfinished() {
     std::fs::create_dir_all(store.join("clone-0")).unwrap();
     std::fs::write(folder.join("objects/pack/pack_git2_x"), "half").unwrap();
     drop(source);
-    // The thread of the first ends on its own; the rival polls until it may.
-    let snapshot = loop {
-        match rival.poll(None, None).await {
-            Err(error) if error.to_string().contains("another agent") => {}
-            polled => break moved(polled),
-        }
-    };
+    let snapshot = moved_once_alone(&rival, None).await;
     assert_eq!(files(&snapshot), fixture.listed());
     assert_eq!(rival.current.borrow().clone().unwrap(), folder);
     assert!(!store.join("unfinished").exists() && !store.join("clone-0").exists());
@@ -150,12 +154,7 @@ async fn a_clone_that_takes_a_file_for_a_commit_is_made_anew_after_a_restart() {
     let first = first.revision.commit;
     let second = fixture.commit("second");
     let source = fixture.open(&server);
-    let snapshot = loop {
-        match source.poll(Some(&first), Some(&first)).await {
-            Err(error) if error.to_string().contains("another agent") => {}
-            polled => break moved(polled),
-        }
-    };
+    let snapshot = moved_once_alone(&source, Some(&first)).await;
     assert_eq!((snapshot.revision.commit, snapshot.ancestry), (second, Ancestry::Descends));
 }
 
